@@ -1,0 +1,52 @@
+"""Hybrid logical clocks (Kulkarni et al., 2014), packed into one integer that every JSON parser holds exactly.
+
+A stamp is `milliseconds since 1970 × 1000 + counter`. Below 2**53 until the year 2255, so JavaScript reads it without loss, and
+comparing two stamps is comparing two integers. A counter that overflows carries into the milliseconds, which an HLC permits.
+
+Stamps only break ties. Whether two edits are concurrent is decided by versions (see `merge`), never by a clock.
+"""
+
+from typing import Final, TypeAlias
+
+Stamp: TypeAlias = int
+
+TICKS_PER_MS: Final = 1000
+MAX_DRIFT_MS: Final = 5 * 60 * 1000
+
+
+def tick(last: Stamp, now_ms: int) -> Stamp:
+    """The stamp of an event at `now_ms` on a clock whose latest stamp was `last`; always greater than `last`.
+
+    >>> tick(0, 1_000)
+    1000000
+    >>> tick(1_000_000, 1_000)
+    1000001
+    >>> tick(5_000_000, 1_000)  # the wall clock went back: the stamp does not
+    5000001
+    """
+    return max(last + 1, now_ms * TICKS_PER_MS)
+
+
+def observe(last: Stamp, seen: Stamp) -> Stamp:
+    """The clock after a stamp from elsewhere was seen: the next `tick` is greater than both."""
+    return max(last, seen)
+
+
+def wall_ms(stamp: Stamp) -> int:
+    """The physical part of a stamp, in milliseconds since 1970."""
+    return stamp // TICKS_PER_MS
+
+
+def correct(stamp: Stamp, wrote_ms: int, *, offset_ms: int, not_before_ms: int, now_ms: int) -> Stamp:
+    """The stamp that the server uses instead of the one a device claims.
+
+    `wrote_ms` is the device's raw wall clock when it wrote; `offset_ms` is device minus server, measured at this exchange;
+    `not_before_ms` is the server's time at which the device was last in contact before it wrote (0 if never); `now_ms` is the
+    server's time. The true time of the write lies between the last two. The result is within `MAX_DRIFT_MS` of the best
+    estimate of it and never in the future, so a phone set to 2035 wins nothing and one set to 2001 loses nothing.
+    """
+    estimate_ms = min(max(wrote_ms - offset_ms, not_before_ms), now_ms)
+    shifted = stamp - offset_ms * TICKS_PER_MS
+    low = max(estimate_ms - MAX_DRIFT_MS, not_before_ms) * TICKS_PER_MS
+    high = min(estimate_ms + MAX_DRIFT_MS, now_ms) * TICKS_PER_MS + TICKS_PER_MS - 1
+    return min(max(shifted, low), high)

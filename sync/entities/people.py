@@ -1,0 +1,68 @@
+"""Technicians and what the planner must know of them."""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from sync.links import Link, LinkKind, scope_name, user
+from sync.policies import OFFICE, add_wins, fixed, last_writer, office_wins, server_only
+from sync.schema import Body, Code, Count, Entity, Id, Instant, Name, part_of, refers, root
+
+
+class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A place on earth, in degrees (WGS 84)."""
+
+    lat: Annotated[float, msgspec.Meta(ge=-90, le=90)]
+    lon: Annotated[float, msgspec.Meta(ge=-180, le=180)]
+
+
+class Depot(Entity, scope=root("depot"), create=OFFICE):
+    """A place that keeps stock."""
+
+    name: Annotated[Name, last_writer(OFFICE)]
+    position: Annotated[Position | None, office_wins(OFFICE)] = None
+
+
+class Technician(Entity, scope=root("technician"), create=OFFICE):
+    """A person who does the work, and the van that goes along."""
+
+    name: Annotated[Name, last_writer(OFFICE)]
+    user: Annotated[Id | None, office_wins(OFFICE)] = None
+    home: Annotated[Position | None, office_wins(OFFICE)] = None
+    territories: Annotated[tuple[Code, ...], add_wins(OFFICE)] = ()
+    speed_factor: Annotated[float, msgspec.Meta(ge=0.2, le=5), office_wins(OFFICE)] = 1.0
+    cost_hour_cents: Annotated[Count, office_wins(OFFICE)] = 0
+    depot: Annotated[Id | None, refers("depot"), office_wins(OFFICE)] = None
+    active: Annotated[bool, office_wins(OFFICE)] = True
+
+    @staticmethod
+    def links(record_id: str, body: Body) -> Iterable[Link]:
+        me = scope_name("technician", record_id)
+        yield Link(LinkKind.HOLDS, me, me)
+        if body.get("user"):
+            yield Link(LinkKind.ACTS_AS, user(body["user"]), me)
+        if body.get("depot"):
+            yield Link(LinkKind.NEEDS, me, scope_name("depot", body["depot"]))
+
+
+class SkillHeld(Entity, scope=part_of("technician"), create=OFFICE, delete=OFFICE):
+    """A skill that a technician has, with its level and how long it is valid."""
+
+    technician: Annotated[Id, refers("technician"), fixed()]
+    skill: Annotated[Code, fixed()]
+    level: Annotated[int, msgspec.Meta(ge=1, le=10), server_only()] = 1
+    valid_from: Annotated[Instant | None, server_only()] = None
+    valid_to: Annotated[Instant | None, server_only()] = None
+    certificate: Annotated[Name, server_only()] = ""
+
+
+class Shift(Entity, scope=part_of("technician"), create=OFFICE, delete=OFFICE):
+    """One stretch of working time, with at most one break inside a window."""
+
+    technician: Annotated[Id, refers("technician"), fixed()]
+    start: Annotated[Instant, office_wins(OFFICE)]
+    end: Annotated[Instant, office_wins(OFFICE)]
+    break_s: Annotated[int, msgspec.Meta(ge=0, le=4 * 3600), office_wins(OFFICE)] = 0
+    break_earliest: Annotated[Instant | None, office_wins(OFFICE)] = None
+    break_latest: Annotated[Instant | None, office_wins(OFFICE)] = None

@@ -1,0 +1,86 @@
+"""From a lead in the field to a won opportunity."""
+
+import enum
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from sync.entities.flows import LEAD, OPPORTUNITY, LeadStatus, Stage
+from sync.links import Link, LinkKind, scope_name, user
+from sync.policies import (
+    OFFICE,
+    PEOPLE,
+    SALES,
+    add_wins,
+    field_wins,
+    fixed,
+    keyed,
+    last_writer,
+    lifecycle,
+    office_wins,
+    server_only,
+)
+from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, refers, root
+
+
+class Urgency(enum.StrEnum):
+    NOW = "now"
+    SOON = "soon"
+    SOMEDAY = "someday"
+
+
+class Lead(Entity, scope=root("lead")):
+    """Somebody needs something. Whoever captured it keeps holding it, and so sees what becomes of it."""
+
+    need: Annotated[Text, field_wins()]
+    account: Annotated[Id | None, refers("account"), last_writer()] = None
+    site: Annotated[Id | None, refers("site"), last_writer()] = None
+    asset: Annotated[Id | None, refers("asset"), last_writer()] = None
+    appointment: Annotated[Id | None, refers("appointment"), last_writer()] = None
+    product: Annotated[Id | None, refers("product"), last_writer()] = None
+    urgency: Annotated[Urgency, field_wins()] = Urgency.SOON
+    estimate_cents: Annotated[Count, field_wins()] = 0
+    photo: Annotated[Id | None, field_wins()] = None
+    captured_by: Annotated[tuple[Id, ...], add_wins(PEOPLE)] = ()
+    captured_at: Annotated[Instant | None, fixed()] = None
+    status: Annotated[LeadStatus, lifecycle(LEAD)] = LeadStatus.CAPTURED
+    reason: Annotated[Name, last_writer(SALES)] = ""
+    territory: Annotated[Code, server_only()] = ""
+    owner: Annotated[Id | None, last_writer(OFFICE)] = None
+    score: Annotated[Annotated[int, msgspec.Meta(ge=0, le=100)] | None, server_only()] = None
+    opportunity: Annotated[Id | None, last_writer(SALES)] = None
+    duplicate_of: Annotated[Id | None, refers("lead"), server_only()] = None
+    custom: Annotated[dict[str, Json], keyed()] = {}
+
+    @staticmethod
+    def links(record_id: str, body: Body) -> Iterable[Link]:
+        lead = scope_name("lead", record_id)
+        holders = {*body.get("captured_by", ()), body.get("owner")} - {None}
+        yield from (Link(LinkKind.HOLDS, user(holder), lead) for holder in holders)
+        for field in ("account", "site"):
+            if body.get(field):
+                yield Link(LinkKind.NEEDS, lead, scope_name(field, body[field]))
+
+
+class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
+    account: Annotated[Id, refers("account"), last_writer(SALES)]
+    name: Annotated[Name, last_writer(SALES)]
+    lead: Annotated[Id | None, refers("lead"), last_writer(SALES)] = None
+    owner: Annotated[Id | None, last_writer(SALES)] = None
+    product: Annotated[Id | None, refers("product"), last_writer(SALES)] = None
+    amount_cents: Annotated[Count, last_writer(SALES)] = 0
+    close_on: Annotated[Instant | None, last_writer(SALES)] = None
+    stage: Annotated[Stage, lifecycle(OPPORTUNITY)] = Stage.PROSPECT
+    lost_reason: Annotated[Name, last_writer(SALES)] = ""
+    team: Annotated[tuple[Id, ...], add_wins(SALES)] = ()
+    forecast_cents: Annotated[Count | None, office_wins(SALES)] = None
+    external_id: Annotated[Code, last_writer(OFFICE)] = ""
+    custom: Annotated[dict[str, Json], keyed()] = {}
+
+    @staticmethod
+    def links(record_id: str, body: Body) -> Iterable[Link]:
+        opportunity = scope_name("opportunity", record_id)
+        holders = {*body.get("team", ()), body.get("owner")} - {None}
+        yield from (Link(LinkKind.HOLDS, user(holder), opportunity) for holder in holders)
+        yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))

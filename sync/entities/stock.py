@@ -1,0 +1,39 @@
+"""Products, and the moves whose sum is the stock on hand."""
+
+import enum
+from typing import Annotated
+
+import msgspec
+
+from sync.links import CATALOGUE
+from sync.policies import OFFICE, append_only, fixed, server_only
+from sync.schema import Code, Count, Entity, Id, Instant, Name, everywhere, named_by, refers
+
+
+class Product(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
+    sku: Annotated[Code, fixed()]
+    name: Annotated[Name, server_only()]
+    unit: Annotated[Code, server_only()] = "pc"
+    family: Annotated[Code, server_only()] = ""
+    price_cents: Annotated[Count, server_only()] = 0
+    lifetime_days: Annotated[Annotated[int, msgspec.Meta(ge=0)] | None, server_only()] = None
+    substitutes: Annotated[tuple[Code, ...], server_only()] = ()
+
+
+class MoveReason(enum.StrEnum):
+    RECEIVED = "received"
+    TRANSFER = "transfer"
+    USED = "used"
+    COUNT = "count"
+    REVERSAL = "reversal"
+
+
+class StockMove(Entity, scope=named_by("location")):
+    """Something went into or out of a van or a depot. Stock on hand is the sum of moves and is never written."""
+
+    location: Annotated[Id, fixed()]
+    product: Annotated[Id, refers("product"), append_only()]
+    quantity: Annotated[Count, append_only()]
+    reason: Annotated[MoveReason, append_only()]
+    at: Annotated[Instant, append_only()]
+    part_used: Annotated[Id | None, refers("part_used"), append_only()] = None

@@ -1,0 +1,143 @@
+"""The work order and everything that travels with it."""
+
+import enum
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+
+from sync.entities.flows import APPOINTMENT, WORK_ORDER, AppointmentStatus, WorkOrderStatus
+from sync.links import Link, LinkKind, scope_name
+from sync.policies import (
+    FIELD,
+    MANAGERS,
+    OFFICE,
+    append_only,
+    field_wins,
+    fixed,
+    keyed,
+    last_writer,
+    lifecycle,
+    office_wins,
+    text,
+)
+from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, named_by, part_of, refers, root
+
+
+class WorkOrder(Entity, scope=root("work_order")):
+    account: Annotated[Id, refers("account"), office_wins(OFFICE)]
+    site: Annotated[Id, refers("site"), office_wins(OFFICE)]
+    asset: Annotated[Id | None, refers("asset"), office_wins()] = None
+    number: Annotated[Code, office_wins(OFFICE)] = ""
+    type: Annotated[Code, office_wins(OFFICE)] = ""
+    subject: Annotated[Name, office_wins()] = ""
+    priority: Annotated[int, msgspec.Meta(ge=1, le=5), office_wins(OFFICE)] = 3
+    due: Annotated[Instant | None, office_wins(OFFICE)] = None
+    skill: Annotated[Code, office_wins(OFFICE)] = ""
+    skill_level: Annotated[int, msgspec.Meta(ge=1, le=10), office_wins(OFFICE)] = 1
+    symptom: Annotated[Name, field_wins()] = ""
+    cause: Annotated[Name, field_wins()] = ""
+    remedy: Annotated[Name, field_wins()] = ""
+    status: Annotated[WorkOrderStatus, lifecycle(WORK_ORDER)] = WorkOrderStatus.NEW
+    summary: Annotated[Text, text()] = ""
+    custom: Annotated[dict[str, Json], keyed()] = {}
+
+    @staticmethod
+    def links(record_id: str, body: Body) -> Iterable[Link]:
+        order = scope_name("work_order", record_id)
+        yield Link(LinkKind.NEEDS, order, scope_name("account", body["account"]))
+        yield Link(LinkKind.NEEDS, order, scope_name("site", body["site"]))
+
+
+class TaskResult(enum.StrEnum):
+    OPEN = "open"
+    DONE = "done"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not_applicable"
+
+
+class WorkOrderTask(Entity, scope=part_of("work_order"), delete=OFFICE):
+    work_order: Annotated[Id, refers("work_order"), fixed()]
+    title: Annotated[Name, office_wins()]
+    position: Annotated[int, msgspec.Meta(ge=0, le=10_000), office_wins()] = 0
+    required: Annotated[bool, office_wins(OFFICE)] = False
+    kind: Annotated[Code, office_wins()] = ""
+    result: Annotated[TaskResult, field_wins()] = TaskResult.OPEN
+    note: Annotated[Text, field_wins()] = ""
+    done_by: Annotated[Id | None, field_wins()] = None
+    done_at: Annotated[Instant | None, field_wins()] = None
+
+
+class ActualTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a status was really reached."""
+
+    id: Id
+    at: Instant
+    status: AppointmentStatus
+
+
+_GONE = frozenset({AppointmentStatus.UNSCHEDULED, AppointmentStatus.CANCELED, AppointmentStatus.REJECTED})
+
+
+class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MANAGERS):
+    """One planned visit. While it is planned for a technician, that technician holds the work order."""
+
+    work_order: Annotated[Id, refers("work_order"), fixed()]
+    earliest: Annotated[Instant | None, office_wins(OFFICE)] = None
+    due: Annotated[Instant | None, office_wins(OFFICE)] = None
+    promised_from: Annotated[Instant | None, office_wins(OFFICE)] = None
+    promised_to: Annotated[Instant | None, office_wins(OFFICE)] = None
+    planned_start: Annotated[Instant | None, office_wins(OFFICE)] = None
+    planned_end: Annotated[Instant | None, office_wins(OFFICE)] = None
+    duration_s: Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400), office_wins()] = 3600
+    travel_s: Annotated[int, msgspec.Meta(ge=0, le=7 * 86_400), office_wins(OFFICE)] = 0
+    technician: Annotated[Id | None, refers("technician"), office_wins(OFFICE)] = None
+    pinned: Annotated[bool, office_wins(OFFICE)] = False
+    epoch: Annotated[int, msgspec.Meta(ge=0), office_wins(OFFICE)] = 0
+    actual: Annotated[tuple[ActualTime, ...], append_only()] = ()
+    reason: Annotated[Name, field_wins()] = ""
+    status: Annotated[AppointmentStatus, lifecycle(APPOINTMENT)] = AppointmentStatus.UNSCHEDULED
+
+    @staticmethod
+    def links(record_id: str, body: Body) -> Iterable[Link]:  # noqa: ARG004  # the link is the order's, whichever visit states it
+        if body.get("technician") and body.get("status", AppointmentStatus.UNSCHEDULED) not in _GONE:
+            technician = scope_name("technician", body["technician"])
+            yield Link(LinkKind.HOLDS, technician, scope_name("work_order", body["work_order"]))
+
+
+class TimeKind(enum.StrEnum):
+    TRAVEL = "travel"
+    WORK = "work"
+    BREAK = "break"
+
+
+class TimeEntry(Entity, scope=part_of("work_order")):
+    work_order: Annotated[Id, refers("work_order"), fixed()]
+    technician: Annotated[Id, refers("technician"), append_only()]
+    kind: Annotated[TimeKind, append_only()]
+    start: Annotated[Instant, append_only()]
+    end: Annotated[Instant | None, append_only()] = None
+    approved: Annotated[bool, office_wins(MANAGERS)] = False
+
+
+class PartUsed(Entity, scope=part_of("work_order")):
+    """A part that went into the job; taken back only by a reversal."""
+
+    work_order: Annotated[Id, refers("work_order"), fixed()]
+    product: Annotated[Id, refers("product"), append_only()]
+    quantity: Annotated[Count, append_only()]
+    lot: Annotated[Code, append_only()] = ""
+    price_cents: Annotated[Count, append_only()] = 0
+    reverses: Annotated[Id | None, refers("part_used"), append_only()] = None
+
+
+class Attachment(Entity, scope=named_by("scope"), delete=FIELD | OFFICE):
+    """What is known of a photo, a signature or a document. The bytes travel in their own queue."""
+
+    scope: Annotated[Id, fixed()]
+    parent_entity: Annotated[Code, fixed()]
+    parent: Annotated[Id, fixed()]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$"), fixed()]
+    size_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**40), fixed()]
+    media_type: Annotated[Name, fixed()]
+    caption: Annotated[Name, last_writer()] = ""

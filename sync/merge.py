@@ -1,0 +1,332 @@
+"""The merge: a record and an edit in, the record after it and the conflicts out. Pure; laws in tests/sync/test_merge_laws.py.
+
+The server keeps, per field, who last wrote it and at which seq. An edit conflicts on a field only if that field moved past the
+edit's base, by another device, to a different value. So a device's own earlier edits never conflict with its later ones, and edits
+of different fields never conflict at all. What happens then is the field's policy (`sync.policies`).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sync.clock import Stamp
+from sync.policies import Kind, Op, Role, Side, Verdict, Write, settle, side_of
+from sync.protocol import Reason
+from sync.schema import EntitySpec, FieldSpec, writable
+from sync.text import merge_text
+
+PENDING: Final = 2**53
+"""The seq of a write whose commit has no number yet: later than every base."""
+
+EXISTENCE: Final = 0
+"""The index of the version that tells who created, deleted or restored the record."""
+
+
+class Version(NamedTuple):
+    seq: int
+    stamp: Stamp
+    device: int
+    side: Side
+
+
+class Record(msgspec.Struct, frozen=True):
+    """A record as the merge sees it. `adds` tells, per set field, who last added each element that is or was in it."""
+
+    id: str
+    seq: int
+    deleted: bool
+    body: dict[str, Any]
+    versions: dict[int, Version]
+    adds: dict[int, dict[str, tuple[int, int]]] = {}
+
+
+class Author(msgspec.Struct, frozen=True):
+    """Who writes: `device` is the device's number within its tenant."""
+
+    device: int
+    user: str
+    role: Role
+
+    @property
+    def side(self) -> Side:
+        return side_of(self.role)
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """A change whose values have been validated; `whole` is the body as the author sent it, when the record is new."""
+
+    id: str
+    base: int
+    set: Mapping[str, Any] = {}
+    inc: Mapping[str, int | float] = {}
+    add: Mapping[str, list[str]] = {}
+    remove: Mapping[str, list[str]] = {}
+    append: Mapping[str, list[dict[str, Any]]] = {}
+    edit: Mapping[str, tuple[str, str]] = {}
+    delete: bool = False
+
+
+class Clash(msgspec.Struct, frozen=True):
+    """Two authors meant different things. `held` is what did not become the field's value; `open` waits for a person."""
+
+    field: str
+    kept: Any
+    held: Any
+    held_by: int
+    open: bool
+
+
+class Merged(msgspec.Struct, frozen=True):
+    """The record after the edit; `mask` has the bits of the fields that changed; `concurrent` if others had moved past the base."""
+
+    record: Record
+    mask: int
+    clashes: tuple[Clash, ...] = ()
+    concurrent: bool = False
+
+
+class Refused(Exception):
+    """The edit breaks a rule; the transaction is parked with this reason."""
+
+    def __init__(self, rule: str, detail: str, field: str = "") -> None:
+        super().__init__(detail)
+        self.rule, self.detail, self.field = rule, detail, field
+
+    def reason(self, change: int, entity: str, record_id: str) -> Reason:
+        return Reason(self.rule, self.detail, change, entity, record_id, self.field)
+
+
+def merge(spec: EntitySpec, record: Record | None, edit: Edit, author: Author, stamp: Stamp) -> Merged:
+    """Apply one edit. Raises `Refused`; then nothing has changed."""
+    if record is None:
+        return _create(spec, edit, author, stamp)
+    if edit.delete:
+        return _delete(spec, record, edit, author, stamp)
+    return _Editing(spec, record, edit, author, stamp).run()
+
+
+def _create(spec: EntitySpec, edit: Edit, author: Author, stamp: Stamp) -> Merged:
+    if edit.base or edit.delete:
+        raise Refused("not_found", f"there is no {spec.name} {edit.id}")
+    if author.role not in spec.create:
+        raise Refused("writer", f"a {author.role} may not create a {spec.name}")
+    for name, value in edit.set.items():
+        field = spec.fields[name]
+        if value != field.default:
+            _check_writer(field, author)
+        flow = field.policy.flow
+        if flow and value != flow.initial and not flow.allows(flow.initial, value, author.role):
+            raise Refused("lifecycle", f"a new {spec.name} cannot start as {value!r}", name)
+    version = Version(PENDING, stamp, author.device, author.side)
+    empty = Record(edit.id, 0, deleted=False, body={}, versions={EXISTENCE: version})
+    return _Editing(spec, empty, edit, author, stamp, creating=True).run()
+
+
+def _delete(spec: EntitySpec, record: Record, edit: Edit, author: Author, stamp: Stamp) -> Merged:
+    if author.role not in spec.delete:
+        raise Refused("writer", f"a {author.role} may not delete a {spec.name}")
+    if record.deleted:
+        return Merged(record, 0)
+    for field in spec.fields.values():
+        version = record.versions.get(field.index)
+        if field.policy.facts and version and version.seq > edit.base and version.device != author.device:
+            clash = Clash("", kept=record.body, held=None, held_by=author.device, open=True)
+            return Merged(record, 0, (clash,), concurrent=True)
+    versions = record.versions | {EXISTENCE: Version(PENDING, stamp, author.device, author.side)}
+    gone = msgspec.structs.replace(record, deleted=True, versions=versions)
+    return Merged(gone, 1 << EXISTENCE)
+
+
+def _check_writer(field: FieldSpec, author: Author) -> None:
+    if author.role not in field.policy.writers:
+        raise Refused("writer", f"a {author.role} may not write {field.name}", field.name)
+
+
+class _Editing:
+    """The state of one edit being applied: copies of the record's parts, and what has happened to them so far."""
+
+    def __init__(
+        self, spec: EntitySpec, record: Record, edit: Edit, author: Author, stamp: Stamp, *, creating: bool = False
+    ) -> None:
+        self.spec, self.record, self.edit, self.author, self.stamp, self.creating = (
+            spec,
+            record,
+            edit,
+            author,
+            stamp,
+            creating,
+        )
+        self.version = Version(PENDING, stamp, author.device, author.side)
+        self.body = dict(record.body)
+        self.versions = dict(record.versions)
+        self.adds = record.adds
+        self.mask = 1 << EXISTENCE if creating else 0
+        self.clashes: list[Clash] = []
+        self.concurrent = False
+
+    def run(self) -> Merged:
+        deleted = self.record.deleted and not self._restore()
+        for name, value in self.edit.set.items():
+            self._set(self._field(name, Op.SET), value)
+        for name, amount in self.edit.inc.items():
+            self._inc(self._field(name, Op.INC), amount)
+        for name, elements in self.edit.add.items():
+            self._add(self._field(name, Op.ADD), elements)
+        for name, elements in self.edit.remove.items():
+            self._remove(self._field(name, Op.REMOVE), elements)
+        for name, entries in self.edit.append.items():
+            self._append(self._field(name, Op.APPEND), entries)
+        for name, (base, text) in self.edit.edit.items():
+            self._edit_text(self._field(name, Op.EDIT), base, text)
+        record = Record(self.record.id, self.record.seq, deleted, self.body, self.versions, self.adds)
+        return Merged(record, self.mask, tuple(self.clashes), self.concurrent)
+
+    def _field(self, name: str, op: Op) -> FieldSpec:
+        field = self.spec.fields.get(name)
+        if field is None:
+            raise Refused("unknown_field", f"{self.spec.name} has no field {name}", name)
+        if not self.creating:
+            _check_writer(field, self.author)
+        if not writable(field, op, creating=self.creating) and not (op is Op.SET and self._current(field) == self.edit.set[name]):
+            raise Refused("operation", f"{name} is {field.policy.kind}: it does not take {op!s}", name)
+        return field
+
+    def _restore(self) -> bool:
+        """A record deleted without the author's knowledge comes back for a fact; for anything less a person decides."""
+        gone = self.record.versions[EXISTENCE]
+        touched = (*self.edit.set, *self.edit.inc, *self.edit.append)
+        facts = any(name in self.spec.fields and self.spec.fields[name].policy.facts for name in touched)
+        if gone.seq <= self.edit.base or gone.device == self.author.device or not facts:
+            raise Refused("deleted", f"this {self.spec.name} was deleted: restore or discard")
+        self.versions[EXISTENCE] = self.version
+        self.mask |= 1 << EXISTENCE
+        self.concurrent = True
+        self.clashes.append(Clash("", kept="restored", held="deleted", held_by=gone.device, open=False))
+        return True
+
+    def _current(self, field: FieldSpec) -> Any:
+        return self.body.get(field.name, field.default)
+
+    def _moved(self, field: FieldSpec) -> Version | None:
+        """The version of the field if another device moved it past the author's base."""
+        version = self.versions.get(field.index)
+        if version is None or version.seq <= self.edit.base or version.device == self.author.device:
+            return None
+        self.concurrent = True
+        return version
+
+    def _write(self, field: FieldSpec, value: Any) -> None:
+        self.body[field.name] = value
+        self.versions[field.index] = self.version
+        self.mask |= field.mask
+
+    def _set(self, field: FieldSpec, value: Any) -> None:
+        current = self._current(field)
+        if self.creating:
+            self._write(field, value)
+        elif field.policy.kind is Kind.KEYED:
+            self._set_keys(field, current, value)
+        elif value != current:
+            self._replace(field, current, value)
+
+    def _replace(self, field: FieldSpec, current: Any, value: Any) -> None:
+        kind = field.policy.kind
+        moved = self._moved(field)
+        if kind in (Kind.HIGHEST, Kind.LOWEST):
+            if current is None or (value is not None and (value > current) is (kind is Kind.HIGHEST)):
+                self._write(field, value)
+            return
+        if kind is Kind.APPEND_ONLY and current != field.default:
+            self.clashes.append(Clash(field.name, current, value, self.author.device, open=False))
+            return
+        if moved is None:
+            flow = field.policy.flow
+            if flow and not flow.allows(str(current), str(value), self.author.role):
+                raise Refused(
+                    "lifecycle",
+                    f"{field.name} cannot go from {current!r} to {value!r} for a {self.author.role}",
+                    field.name,
+                )
+            self._write(field, value)
+            return
+        self._settle(field, moved, current, value)
+
+    def _settle(self, field: FieldSpec, moved: Version, current: Any, value: Any) -> None:
+        verdict = settle(
+            field.policy,
+            Write(current, moved.stamp, moved.device, moved.side),
+            Write(value, self.stamp, self.author.device, self.author.side),
+        )
+        match verdict:
+            case Verdict.TAKE:
+                self.clashes.append(Clash(field.name, value, current, moved.device, open=False))
+                self._write(field, value)
+            case Verdict.FOLLOW:
+                self._write(field, value)
+            case Verdict.KEEP | Verdict.WAIT:
+                is_open = verdict is Verdict.WAIT
+                self.clashes.append(Clash(field.name, current, value, self.author.device, open=is_open))
+            case Verdict.CONTAINED:
+                pass
+
+    def _set_keys(self, field: FieldSpec, current: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        moved = self._moved(field)
+        merged = dict(current)
+        for key, value in values.items():
+            if current.get(key) == value:
+                continue
+            if moved and key in current and (self.stamp, self.author.device) < (moved.stamp, moved.device):
+                self.clashes.append(Clash(f"{field.name}.{key}", current[key], value, self.author.device, open=False))
+                continue
+            if moved and key in current:
+                self.clashes.append(Clash(f"{field.name}.{key}", value, current[key], moved.device, open=False))
+            merged[key] = value
+        merged = {key: value for key, value in merged.items() if value is not None}
+        if merged != current:
+            self._write(field, merged)
+
+    def _inc(self, field: FieldSpec, amount: float) -> None:
+        self._moved(field)
+        if amount:
+            self._write(field, (self._current(field) or 0) + amount)
+
+    def _add(self, field: FieldSpec, elements: list[str]) -> None:
+        self._moved(field)
+        self._mark_added(field, elements)
+        before = self._current(field)
+        self._write(field, sorted({*before, *elements}))
+
+    def _mark_added(self, field: FieldSpec, elements: list[str]) -> None:
+        marks = self.adds.get(field.index, {}) | dict.fromkeys(elements, (PENDING, self.author.device))
+        self.adds = self.adds | {field.index: marks}
+
+    def _remove(self, field: FieldSpec, elements: list[str]) -> None:
+        self._moved(field)
+        marks = self.adds.get(field.index, {})
+        dropped = set()
+        for element in elements:
+            seq, device = marks.get(element, (0, self.author.device))
+            if seq <= self.edit.base or device == self.author.device:
+                dropped.add(element)
+        before = self._current(field)
+        if dropped & set(before):
+            self._write(field, sorted(set(before) - dropped))
+
+    def _append(self, field: FieldSpec, entries: list[dict[str, Any]]) -> None:
+        self._moved(field)
+        before = list(self._current(field))
+        known = {entry["id"] for entry in before}
+        fresh = [entry for entry in entries if entry["id"] not in known]
+        if fresh:
+            self._write(field, sorted(before + fresh, key=lambda entry: (entry.get("at", 0), entry["id"])))
+
+    def _edit_text(self, field: FieldSpec, base: str, text: str) -> None:
+        self._moved(field)
+        current = self._current(field) or ""
+        # Merged even where the device's own edit was last: that edit may itself have been merged with somebody else's.
+        merged = merge_text(base, current, text)
+        if merged.overlaps:
+            self.clashes.append(Clash(field.name, merged.text, text, self.author.device, open=True))
+        if merged.text != current:
+            self._write(field, merged.text)
