@@ -1,0 +1,171 @@
+"""Between bytes and the merge: changes in, records out, versions packed.
+
+A record is stored as the bytes that travel (`body`), and its field versions as groups of `(seq, stamp, device, side, mask)` in msgpack,
+newest first. The newest group says seq 0, meaning the row's own seq, so nothing is rewritten once the commit has its number.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from sync.merge import EXISTENCE, PENDING, Edit, Record, Refused, Version
+from sync.policies import Side
+from sync.protocol import Change, Transaction
+from sync.schema import REGISTRY, EntitySpec
+
+_encoder: Final = msgspec.json.Encoder()
+_objects: Final = msgspec.json.Decoder(dict[str, Any])
+_elements: Final = msgspec.json.Decoder(dict[str, list[str]])
+_transactions: Final = msgspec.json.Decoder(Transaction)
+encode_body: Final[Callable[[Any], bytes]] = _encoder.encode
+decode_body: Final[Callable[[bytes], dict[str, Any]]] = _objects.decode
+
+_UNKNOWN: Final = re.compile(r"^Object contains unknown field `(?P<field>[^`]*)`(?: - at `\$(?P<at>.*)`)?$")
+_MISSING: Final = re.compile(r"^Object missing required field `(?P<field>[^`]*)`(?: - at `\$(?P<at>.*)`)?$")
+_PLACED: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
+_BOUNDS: Final = ("of length", "matching regex", ">=", "<=", "multiple of", "enum value")
+
+
+def refusal(error: msgspec.DecodeError, prefix: str = "") -> Refused:
+    """What a decoding error says, as the field at which it says it, the rule that is broken, and words."""
+    message = str(error)
+    if not isinstance(error, msgspec.ValidationError):
+        return Refused("json", message, prefix)
+    for pattern, rule in ((_UNKNOWN, "unknown_field"), (_MISSING, "required")):
+        if found := pattern.match(message):
+            return Refused(rule, message, _join(prefix, found["at"] or "", found["field"]))
+    found = _PLACED.match(message)
+    what, at = (found["what"], found["at"] or "") if found else (message, "")
+    rule = "bounds" if any(word in what for word in _BOUNDS) else "type"
+    return Refused(rule, what, _join(prefix, at))
+
+
+def _join(*parts: str) -> str:
+    return ".".join(part.lstrip(".") for part in parts if part.lstrip("."))
+
+
+def decode_transaction(raw: bytes) -> Transaction:
+    """Raises `Refused` naming the member that does not fit."""
+    try:
+        return _transactions.decode(raw)
+    except msgspec.DecodeError as error:
+        raise refusal(error) from error
+
+
+def spec_of(change: Change) -> EntitySpec:
+    spec = REGISTRY.get(change.entity)
+    if spec is None:
+        raise Refused("unknown_entity", f"there is no entity {change.entity!r}", "entity")
+    return spec
+
+
+def decode_edit(spec: EntitySpec, change: Change) -> Edit:
+    """The change with its values checked against the declaration. Raises `Refused`."""
+    creating = change.base == 0 and not change.delete
+    edit = Edit(
+        id=change.id,
+        base=change.base,
+        set=_values(spec, change.set, whole=creating and not isinstance(change.set, msgspec.UnsetType)),
+        inc=_amounts(spec, change.inc),
+        add=_sets(spec, change.add),
+        remove=_sets(spec, change.remove),
+        append=_values(spec, change.append),
+        edit={} if isinstance(change.edit, msgspec.UnsetType) else {k: (e.base, e.text) for k, e in change.edit.items()},
+        delete=change.delete,
+    )
+    for name, (_, text) in edit.edit.items():
+        _values(spec, msgspec.Raw(encode_body({name: text})))
+    return edit
+
+
+def _values(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType, *, whole: bool = False) -> dict[str, Any]:
+    """Decoded twice, both times in C: once against the types, once as plain JSON values, which is what the merge works on."""
+    if isinstance(raw, msgspec.UnsetType):
+        return {}
+    try:
+        (spec.decoder if whole else spec.patch).decode(raw)
+        return _objects.decode(raw)
+    except msgspec.DecodeError as error:
+        raise refusal(error) from error
+
+
+def _sets(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, list[str]]:
+    if isinstance(raw, msgspec.UnsetType):
+        return {}
+    try:
+        spec.patch.decode(raw)
+        return _elements.decode(raw)
+    except msgspec.DecodeError as error:
+        raise refusal(error) from error
+
+
+def _amounts(spec: EntitySpec, inc: Mapping[str, int | float] | msgspec.UnsetType) -> Mapping[str, int | float]:
+    if isinstance(inc, msgspec.UnsetType):
+        return {}
+    for name, amount in inc.items():
+        field = spec.fields.get(name)
+        if field and field.column == "bigint" and not isinstance(amount, int):
+            raise Refused("type", f"Expected `int`, got `{type(amount).__name__}`", name)
+    return inc
+
+
+def encode_versions(record: Record) -> bytes:
+    """The record's versions, packed; those of the commit under way are the row's own."""
+    masks: dict[Version, int] = {}
+    for index, version in record.versions.items():
+        masks[version] = masks.get(version, 0) | 1 << index
+    groups = [
+        (0 if v.seq == PENDING else v.seq, v.stamp, v.device, int(v.side), mask)
+        for v, mask in sorted(masks.items(), key=lambda item: -item[0].seq)
+    ]
+    if not record.adds:
+        return msgspec.msgpack.encode((groups,))
+    adds = {
+        index: {element: (0 if seq == PENDING else seq, device) for element, (seq, device) in marks.items()}
+        for index, marks in record.adds.items()
+    }
+    return msgspec.msgpack.encode((groups, adds))
+
+
+class _Packed(msgspec.Struct, array_like=True):
+    groups: list[tuple[int, int, int, int, int]]
+    adds: dict[int, dict[str, tuple[int, int]]] = {}
+
+
+_packed: Final = msgspec.msgpack.Decoder(_Packed)
+
+
+def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], dict[int, dict[str, tuple[int, int]]]]:
+    """The field versions by field index, and who added which set element when."""
+    read = _packed.decode(packed)
+    versions: dict[int, Version] = {}
+    for seq, stamp, device, side, mask in read.groups:
+        version = Version(seq or row_seq, stamp, device, Side(side))
+        index = 0
+        while mask >> index:
+            if mask >> index & 1:
+                versions[index] = version
+            index += 1
+    adds = {index: {e: (seq or row_seq, device) for e, (seq, device) in marks.items()} for index, marks in read.adds.items()}
+    return versions, adds
+
+
+def newer_than(packed: bytes, row_seq: int, seq: int) -> int:
+    """The mask of the fields that changed after `seq`."""
+    mask = 0
+    for group_seq, _, _, _, fields in _packed.decode(packed).groups:
+        if (group_seq or row_seq) > seq:
+            mask |= fields
+    return mask
+
+
+def pick(spec: EntitySpec, body: Mapping[str, Any], mask: int) -> dict[str, Any]:
+    """The fields of `mask` as a delta says them: a field at its default is said, not left out."""
+    return {name: body.get(name, field.default) for name, field in spec.fields.items() if mask & field.mask}
+
+
+def whole_needed(mask: int) -> bool:
+    """Whether a device cannot use a delta because the record came into being, or came back, since it last looked."""
+    return bool(mask & 1 << EXISTENCE)
