@@ -1,7 +1,7 @@
 """Between bytes and the merge: changes in, records out, versions packed.
 
-A record is stored as the bytes that travel (`body`), and its field versions as groups of `(seq, stamp, device, side, mask)` in msgpack,
-newest first. The newest group says seq 0, meaning the row's own seq, so nothing is rewritten once the commit has its number.
+A record is stored as the bytes that travel (`body`), and its field versions as groups of `(seq, stamp, device, side, mask)` in
+msgpack, newest first. The newest group says seq 0, meaning the row's own seq, so nothing is rewritten once the commit has its number.
 """
 
 import re
@@ -63,11 +63,11 @@ def spec_of(change: Change) -> EntitySpec:
 
 def decode_edit(spec: EntitySpec, change: Change) -> Edit:
     """The change with its values checked against the declaration. Raises `Refused`."""
-    creating = change.base == 0 and not change.delete
     edit = Edit(
         id=change.id,
         base=change.base,
-        set=_values(spec, change.set, whole=creating and not isinstance(change.set, msgspec.UnsetType)),
+        create=change.create,
+        set=_whole(spec, change.set) if change.create else _values(spec, change.set),
         inc=_amounts(spec, change.inc),
         add=_sets(spec, change.add),
         remove=_sets(spec, change.remove),
@@ -80,12 +80,18 @@ def decode_edit(spec: EntitySpec, change: Change) -> Edit:
     return edit
 
 
-def _values(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType, *, whole: bool = False) -> dict[str, Any]:
+def _whole(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, Any]:
+    return _checked(spec.decoder, msgspec.Raw(b"{}") if isinstance(raw, msgspec.UnsetType) else raw)
+
+
+def _values(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, Any]:
+    return {} if isinstance(raw, msgspec.UnsetType) else _checked(spec.patch, raw)
+
+
+def _checked(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> dict[str, Any]:
     """Decoded twice, both times in C: once against the types, once as plain JSON values, which is what the merge works on."""
-    if isinstance(raw, msgspec.UnsetType):
-        return {}
     try:
-        (spec.decoder if whole else spec.patch).decode(raw)
+        decoder.decode(raw)
         return _objects.decode(raw)
     except msgspec.DecodeError as error:
         raise refusal(error) from error

@@ -54,10 +54,11 @@ class Author(msgspec.Struct, frozen=True):
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A change whose values have been validated; `whole` is the body as the author sent it, when the record is new."""
+    """A change whose values have been validated."""
 
     id: str
     base: int
+    create: bool = False
     set: Mapping[str, Any] = {}
     inc: Mapping[str, int | float] = {}
     add: Mapping[str, list[str]] = {}
@@ -107,7 +108,7 @@ def merge(spec: EntitySpec, record: Record | None, edit: Edit, author: Author, s
 
 
 def _create(spec: EntitySpec, edit: Edit, author: Author, stamp: Stamp) -> Merged:
-    if edit.base or edit.delete:
+    if not edit.create:
         raise Refused("not_found", f"there is no {spec.name} {edit.id}")
     if author.role not in spec.create:
         raise Refused("writer", f"a {author.role} may not create a {spec.name}")

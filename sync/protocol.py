@@ -26,13 +26,15 @@ class TextEdit(msgspec.Struct, frozen=True, array_like=True):
 class Change(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """What one transaction does to one record.
 
-    `base` is the record's version (its seq) that the author saw; 0 means that the author creates it. `set`, `add`, `remove` and
-    `append` map field names to values, entries or elements; they are validated by the entity's declaration.
+    `base` is the record's version (its seq) that the author saw; 0 while its creation is still among the author's own pending
+    transactions. `create` says that the record is new; then `set` holds all its fields. `set`, `add`, `remove` and `append` map field
+    names to values, elements or entries; they are validated by the entity's declaration.
     """
 
     entity: str
     id: Id
     base: int = 0
+    create: bool = False
     set: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     inc: dict[str, int | float] | msgspec.UnsetType = msgspec.UNSET
     add: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
