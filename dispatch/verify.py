@@ -181,6 +181,8 @@ def travel_is_real(problem: Problem, worker: Worker, shift: Shift, route: Route)
     for stop in route.stops:
         if stop.kind == "break":
             breaks_s += stop.end_s - stop.start_s
+            if (stop.place, stop.travel_s, stop.distance_m) != (-1, 0, 0):
+                yield "", "a break has no place and no travel of its own"
             continue
         if not _at_its_place(problem, stop):
             yield stop.job, f"it is not at place {stop.place}"
