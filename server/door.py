@@ -1,0 +1,257 @@
+"""The one door: everything that writes a synced record goes through here; devices, the console, the planner and rules alike.
+
+Pushes of one tenant that arrive while a commit is under way share the next one (group commit); each still gets its own outcomes.
+A commit is a read and a write. The write checks that nothing it read has moved; if something has, the whole group is done again.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import zstandard
+
+from server.commit import (
+    Commit,
+    Key,
+    Logged,
+    Parsed,
+    Push,
+    Result,
+    Stored,
+    content_hash,
+    keys_of,
+    numbered,
+    parse,
+    prepare,
+    scopes_wanted,
+)
+from server.storage import statements
+from server.storage.pool import Connection, Pool
+from sync.links import user
+from sync.protocol import Outcome, Reason
+
+STALE_CODE: Final = "TR001"
+"""The SQLSTATE that `refuse_if_stale` raises."""
+
+MAX_GROUP: Final = 64
+REACH_CACHE: Final = 100_000
+RULED: Final = frozenset({"lead", "opportunity", "appointment"})
+"""Entities whose changes rules look at; see `server.rules`."""
+
+_compress: Final = zstandard.ZstdCompressor(level=1).compress
+_logged: Final = msgspec.json.Decoder(list[Logged])
+
+
+class Moved(Exception):
+    """The device's log is not where this push thought; the caller reads it again."""
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What a push came to: its outcomes and the number of the commit."""
+
+    seq: int
+    outcomes: tuple[Outcome, ...]
+
+
+class _Waiting:
+    def __init__(self, push: Push) -> None:
+        self.push = push
+        self.parsed = tuple(parse(raw, n) for n, raw in enumerate(push.raws, push.first_n))
+        self.done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
+
+    def park_all(self, why: str) -> None:
+        """The database refuses a value that passed all checks: the push is kept whole, and the device's queue goes on."""
+        self.parsed = tuple(Parsed(None, reason=Reason("storage", why)) for _ in self.parsed)
+
+
+class Door:
+    """One per process. `submit` returns when the push is durable."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._queues: dict[int, list[_Waiting]] = {}
+        self._writers: dict[int, asyncio.Task[None]] = {}
+        self._reached: dict[tuple[int, str, str], None] = {}
+
+    async def submit(self, tenant_id: int, push: Push) -> Committed:
+        """Commit consecutive new transactions of a device. Raises `Moved` if the device's log does not end at `first_n` - 1."""
+        waiting = _Waiting(push)
+        self._queues.setdefault(tenant_id, []).append(waiting)
+        if tenant_id not in self._writers:
+            self._writers[tenant_id] = asyncio.create_task(self._write_all(tenant_id), name=f"door-{tenant_id}")
+        return await waiting.done
+
+    async def _write_all(self, tenant_id: int) -> None:
+        """Commit group after group until no push waits."""
+        try:
+            while queue := self._queues.pop(tenant_id, None):
+                group, rest = _one_a_device(queue)
+                if rest:
+                    self._queues[tenant_id] = rest + self._queues.get(tenant_id, [])
+                try:
+                    await self._commit(tenant_id, group)
+                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                    for waiting in group:
+                        if not waiting.done.done():
+                            waiting.done.set_exception(error)
+        finally:
+            del self._writers[tenant_id]
+            for waiting in self._queues.pop(tenant_id, ()):  # only when this task is cancelled
+                waiting.done.cancel()
+
+    async def _commit(self, tenant_id: int, group: list[_Waiting]) -> None:
+        async with self._pool.connection(tenant_id) as connection:
+            await self._commit_on(connection, tenant_id, group)
+
+    async def _commit_on(self, connection: Connection, tenant_id: int, group: list[_Waiting]) -> None:
+        while group:
+            keys = keys_of(parsed for waiting in group for parsed in waiting.parsed)
+            stored = await _read(connection, tenant_id, keys)
+            reached = await self._reach(connection, tenant_id, group, stored)
+            commit = prepare([(waiting.push, waiting.parsed) for waiting in group], stored, reached)
+            try:
+                seq = await _write(connection, tenant_id, commit)
+            except asyncpg.DataError as error:
+                if len(group) == 1:
+                    group[0].park_all(str(error))
+                else:
+                    for waiting in group:
+                        await self._commit_on(connection, tenant_id, [waiting])
+                    return
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != STALE_CODE:
+                    raise
+                group = await _still_fitting(connection, tenant_id, group)
+            else:
+                for waiting, result in zip(group, commit.results, strict=True):
+                    if not waiting.done.done():
+                        waiting.done.set_result(Committed(seq, numbered(result.outcomes, seq)))
+                return
+
+    async def _reach(
+        self, connection: Connection, tenant_id: int, group: Iterable[_Waiting], stored: Mapping[Key, Stored]
+    ) -> frozenset[tuple[str, str]]:
+        """Which of the scopes that the group's field authors want they may write. What once was reached stays reached."""
+        wanted = {(w.push.author.user, scope) for w in group for scope in scopes_wanted(w.push, w.parsed, stored)}
+        unknown = [(holder, scope) for holder, scope in wanted if (tenant_id, holder, scope) not in self._reached]
+        if unknown:
+            names = [user(holder) for holder, _ in unknown]
+            rows = await connection.fetch(statements.REACHED, tenant_id, sorted(set(names)), names, [scope for _, scope in unknown])
+            if len(self._reached) > REACH_CACHE:
+                self._reached.clear()
+            for row in rows:
+                self._reached[tenant_id, row["holder"].removeprefix("user:"), row["scope"]] = None
+        return frozenset((holder, scope) for holder, scope in wanted if (tenant_id, holder, scope) in self._reached)
+
+
+def _one_a_device(queue: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
+    """The next group: at most one push of each device, the others wait their turn."""
+    group: list[_Waiting] = []
+    rest: list[_Waiting] = []
+    seen: set[int] = set()
+    for waiting in queue:
+        fits = waiting.push.author.device not in seen and len(group) < MAX_GROUP
+        seen.add(waiting.push.author.device)
+        (group if fits else rest).append(waiting)
+    return group, rest
+
+
+async def _read(connection: Connection, tenant_id: int, keys: frozenset[Key]) -> dict[Key, Stored]:
+    ordered = sorted(keys)
+    rows = await connection.fetch(
+        statements.READ, tenant_id, [entity for entity, _ in ordered], [record_id for _, record_id in ordered]
+    )
+    return {(row[0], row[1]): Stored(row[2], row[3], row[4], row[5], row[6]) for row in rows}
+
+
+async def _write(connection: Connection, tenant_id: int, commit: Commit) -> int:
+    entities = tuple(entity for entity, _ in groupby(row.entity for row in commit.records))
+    parked = [(result.push, row) for result in commit.results for row in result.parked]
+    arguments: list[Any] = [
+        *_columns(commit.records, 8, lambda r: (r.entity, r.id, r.scope, r.prev, r.deleted, r.body, r.delta, r.ver)),
+        *_columns(commit.results, 7, _log_row),
+        *_columns(commit.links, 5, lambda k: (k.link.source, int(k.link.kind), k.link.target, k.reason, k.live)),
+        sorted(RULED.intersection(entities)),
+    ]
+    if parked:
+        arguments += _columns(parked, 7, lambda item: _parked_row(*item))
+    for entity in entities:
+        live = [b'{"id":"%s"%s' % (r.id.encode(), _tail(r.body)) for r in commit.records if r.entity == entity and not r.deleted]
+        arguments += [b"[" + b",".join(live) + b"]", [r.id for r in commit.records if r.entity == entity and r.deleted]]
+    seq: int = await connection.fetchval(statements.write(entities, parking=bool(parked)), tenant_id, *arguments)
+    return seq
+
+
+def _columns(rows: Sequence[Any], width: int, values: Any) -> list[list[Any]]:
+    """Rows as the parallel arrays that `unnest` takes."""
+    return [list(column) for column in zip(*map(values, rows), strict=True)] if rows else [[] for _ in range(width)]
+
+
+def _log_row(result: Result) -> tuple[Any, ...]:
+    push = result.push
+    payload = _compress(b"[" + b",".join(push.raws) + b"]")
+    return (
+        push.author.device,
+        push.epoch,
+        push.first_n,
+        push.last_n,
+        push.received_ms,
+        payload,
+        msgspec.json.encode(result.outcomes),
+    )
+
+
+def _parked_row(push: Push, row: Any) -> tuple[Any, ...]:
+    reasons = msgspec.json.encode(row.reasons).decode()
+    return (push.author.device, push.epoch, row.n, push.author.user, push.received_ms, row.payload, reasons)
+
+
+def _tail(body: bytes) -> bytes:
+    """A JSON object without its opening brace, to be spliced behind another member."""
+    return b"," + body[1:] if len(body) > 2 else b"}"
+
+
+async def _still_fitting(connection: Connection, tenant_id: int, group: list[_Waiting]) -> list[_Waiting]:
+    """After a refused write: the pushes whose device is where they thought; the others are told to look again."""
+    rows = await connection.fetch(statements.DEVICES, tenant_id, [waiting.push.author.device for waiting in group])
+    ends = {row["no"]: (row["epoch"], row["last_n"]) for row in rows}
+    fitting = []
+    for waiting in group:
+        push = waiting.push
+        if ends.get(push.author.device) == (push.epoch, push.first_n - 1):
+            fitting.append(waiting)
+        else:
+            waiting.done.set_exception(Moved())
+    return fitting
+
+
+async def past_outcomes(
+    connection: Connection, tenant_id: int, device_no: int, epoch: int, raws: Sequence[tuple[int, bytes]]
+) -> tuple[Outcome, ...]:
+    """The outcomes of transactions that the server has had before. Raises `Cloned` if one of them had other content then."""
+    first, last = raws[0][0], raws[-1][0]
+    rows = await connection.fetch(statements.OUTCOMES, tenant_id, device_no, epoch, first, last)
+    known: dict[int, tuple[Logged, int]] = {}
+    for row in rows:
+        for logged in _logged.decode(row["outcomes"]):
+            known[logged.outcome.n] = (logged, row["seq"])
+    outcomes = []
+    for n, raw in raws:
+        if n not in known:
+            continue
+        logged, seq = known[n]
+        if logged.hash != content_hash(raw):
+            raise Cloned(n)
+        outcomes.append(msgspec.structs.replace(logged.outcome, seq=seq))
+    return tuple(outcomes)
+
+
+class Cloned(Exception):
+    """Transaction `n` came a second time with other content: two installations share one identity."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(f"transaction {n} came before with other content")
+        self.n = n

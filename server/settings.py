@@ -1,0 +1,33 @@
+"""How one server process is set up: read once from the environment, passed on as a value."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+DEFAULT_HOME: Final = Path(".truckroll")
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """`database_url` empty means: the PostgreSQL that comes with the package, its files in `home`."""
+
+    database_url: str = ""
+    home: Path = DEFAULT_HOME
+    host: str = "127.0.0.1"
+    port: int = 8400
+    connections: int = 8
+    max_body_bytes: int = 16 * 1024 * 1024
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "Settings":
+        """From `DATABASE_URL`, `TRUCKROLL_HOME`, `TRUCKROLL_HOST`, `TRUCKROLL_PORT`. Raises ValueError naming the variable."""
+        port = env.get("TRUCKROLL_PORT", str(cls.__struct_defaults__[3]))
+        if not port.isdigit() or int(port) > 65_535:
+            raise ValueError(f"TRUCKROLL_PORT is a port number from 0 to 65535, not {port!r}")
+        return cls(
+            database_url=env.get("DATABASE_URL", ""),
+            home=Path(env.get("TRUCKROLL_HOME", str(DEFAULT_HOME))),
+            host=env.get("TRUCKROLL_HOST", "127.0.0.1"),
+            port=int(port),
+        )

@@ -1,0 +1,226 @@
+"""The statements of the hot path, written by hand: a push is a read and a write, a pull is one statement, whatever they carry.
+
+They run on connections set up by `storage.pool`: the tenant is set for row-level security, and the planner may only walk indices
+(on a fresh database its generic plans would otherwise read a tenant's every row).
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+from server.storage.tables import FOREVER
+from sync.links import CATALOGUE, LinkKind
+from sync.schema import REGISTRY, EntitySpec, FieldSpec
+
+PROBE: Final = """
+select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.seen_ms, u.role, u.active, c.seq, c.incarnation
+from device d
+join app_user u on u.tenant_id = d.tenant_id and u.id = d.user_id
+join clock c on c.tenant_id = d.tenant_id
+where d.tenant_id = $1 and d.id = $2
+"""
+"""Who is this, and is there anything new? The one statement of an idle pull."""
+
+DEVICES: Final = "select no, epoch, last_n from device where tenant_id = $1 and no = any($2::int[])"
+
+READ: Final = """
+select u.entity, u.id, r.scope, r.seq, r.deleted, r.body, r.ver
+from unnest($2::text[], $3::text[]) as u(entity, id)
+cross join lateral (
+    select scope, seq, deleted, body, ver from record
+    where tenant_id = $1 and record.entity = u.entity and record.id = u.id
+    limit 1
+) r
+"""
+
+REACHED: Final = f"""
+with p as (
+    select u.holder, u.holder as name from unnest($2::text[]) as u(holder)
+    union all
+    select u.holder, l.target from unnest($2::text[]) as u(holder)
+    join link l on l.tenant_id = $1 and l.source = u.holder and l.kind = {LinkKind.ACTS_AS:d}
+), h as materialized (
+    select p.holder, l.target from p join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d}
+)
+select distinct w.holder, w.scope from unnest($3::text[], $4::text[]) as w(holder, scope)
+where exists (select from h where h.holder = w.holder and h.target = w.scope)
+   or exists (
+    select from h join link n on n.tenant_id = $1 and n.source = h.target and n.kind = {LinkKind.NEEDS:d} and n.target = w.scope
+    where h.holder = w.holder
+)
+"""
+"""Of the given (holder, scope) pairs, those that a link ever connected: late work of a former assignee is not refused."""
+
+OUTCOMES: Final = """
+select first_n, last_n, seq, outcomes from device_log
+where tenant_id = $1 and device_no = $2 and epoch = $3 and last_n >= $4 and first_n <= $5
+order by last_n
+"""
+
+PAGE: Final = f"""
+with p as (
+    select $2::text as name, 0::bigint as granted, {FOREVER}::bigint as revoked
+    union all
+    select target, granted, revoked from link
+    where tenant_id = $1 and source = $2 and kind = {LinkKind.ACTS_AS:d} and revoked > $3
+), h as (
+    select l.target, greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked
+    from p join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d} and l.revoked > $3
+), s as (
+    select * from h
+    union all
+    select l.target, greatest(h.granted, l.granted), least(h.revoked, l.revoked)
+    from h join link l on l.tenant_id = $1 and l.source = h.target and l.kind = {LinkKind.NEEDS:d} and l.revoked > $3
+    union all
+    select '{CATALOGUE}', 1, {FOREVER}
+), m as materialized (
+    select target as scope, bool_or(granted <= $3) as before, bool_or(revoked = {FOREVER}) as now
+    from s where granted < revoked
+    group by target
+    having bool_or(granted <= $3) or bool_or(revoked = {FOREVER})
+), r as (
+    select m.before, r.* from m cross join lateral (
+        select entity, id, seq, prev, deleted,
+            case when not m.before or r.delta is null or r.prev > $3 then body end as body,
+            case when m.before and r.prev <= $3 then delta end as delta,
+            case when m.before and r.prev > $3 then ver end as ver
+        from record r
+        where tenant_id = $1 and r.scope = m.scope
+            and r.seq > greatest($4, case when m.before then $3 else 0 end)
+            and (m.before or not r.deleted)
+        order by r.seq
+        fetch first $5 rows with ties
+    ) r
+    where m.now
+    order by r.seq
+    fetch first $5 rows with ties
+)
+select 0 as kind, seq, incarnation as name, null::text as id, null::bigint as prev, null::bool as before, null::bool as deleted,
+    null::bytea as body, null::bytea as delta, null::bytea as ver
+from clock where tenant_id = $1
+union all
+select 1, 0, scope, null, null, before, null, null, null, null from m where before <> now
+union all
+select 2, seq, entity, id, prev, before, deleted, body, delta, ver from r
+"""
+"""One page of the feed in one snapshot: the clock, the scopes that came or went since $3, and the records after $4, about $5.
+
+$2 is the user's name as a link source, $3 the checkpoint that the device has applied, $4 how far it has got in this round.
+"""
+
+NOTE_SEEN: Final = """
+update device d set seen_ms = greatest(d.seen_ms, u.seen_ms), cursor_seq = greatest(d.cursor_seq, u.cursor_seq)
+from unnest($2::int[], $3::bigint[], $4::bigint[]) as u(no, seen_ms, cursor_seq)
+where d.tenant_id = $1 and d.no = u.no
+"""
+
+PARK: Final = """
+p as (
+    insert into parked (tenant_id, device_no, epoch, n, user_id, received_ms, payload, reasons)
+    select $1, u.* from unnest($23::int[], $24::int[], $25::bigint[], $26::text[], $27::bigint[], $28::bytea[], $29::jsonb[])
+        as u(device_no, epoch, n, user_id, received_ms, payload, reasons)
+)"""
+
+_WRITE: Final = f"""
+with c as (
+    update clock set seq = seq + 1 where tenant_id = $1 returning seq
+), r as (
+    insert into record as t (tenant_id, entity, id, scope, seq, prev, deleted, body, delta, ver)
+    select $1, u.entity, u.id, u.scope, c.seq, u.prev, u.deleted, u.body, u.delta, u.ver
+    from c, unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bool[], $7::bytea[], $8::bytea[], $9::bytea[])
+        as u(entity, id, scope, prev, deleted, body, delta, ver)
+    on conflict (tenant_id, entity, id) do update
+        set seq = excluded.seq, prev = excluded.prev, deleted = excluded.deleted, body = excluded.body, delta = excluded.delta,
+            ver = excluded.ver
+        where t.seq = excluded.prev
+    returning 1
+), d as (
+    update device set last_n = u.last_n, seen_ms = greatest(seen_ms, u.received_ms)
+    from unnest($10::int[], $11::int[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[], $16::bytea[])
+        as u(no, epoch, first_n, last_n, received_ms, payload, outcomes)
+    where tenant_id = $1 and device.no = u.no and device.epoch = u.epoch and device.last_n = u.first_n - 1
+    returning 1
+), g as (
+    insert into device_log (tenant_id, device_no, epoch, first_n, last_n, seq, received_ms, payload, outcomes)
+    select $1, u.no, u.epoch, u.first_n, u.last_n, c.seq, u.received_ms, u.payload, u.outcomes
+    from c, unnest($10::int[], $11::int[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[], $16::bytea[])
+        as u(no, epoch, first_n, last_n, received_ms, payload, outcomes)
+), k as (
+    insert into link (tenant_id, source, kind, target, reason, granted)
+    select $1, u.source, u.kind, u.target, u.reason, c.seq
+    from c, unnest($17::text[], $18::smallint[], $19::text[], $20::text[], $21::bool[]) as u(source, kind, target, reason, live)
+    where u.live
+), x as (
+    update link l set revoked = c.seq
+    from c, unnest($17::text[], $18::smallint[], $19::text[], $20::text[], $21::bool[]) as u(source, kind, target, reason, live)
+    where not u.live and l.tenant_id = $1 and l.source = u.source and l.kind = u.kind and l.target = u.target
+        and l.reason = u.reason and l.revoked = {FOREVER}
+), e as (
+    insert into rule_event (tenant_id, seq, entity, id)
+    select $1, c.seq, u.entity, u.id from c, unnest($2::text[], $3::text[]) as u(entity, id) where u.entity = any($22::text[])
+)"""
+
+_VERDICT: Final = """
+select c.seq, refuse_if_stale((select count(*) from r), cardinality($3::text[]), (select count(*) from d), cardinality($10::int[]))
+from c
+"""
+"""Fails the whole statement if a record or a device moved since it was read: then nothing is written, and the group is redone."""
+
+FIXED_PARAMETERS: Final = 22
+PARK_PARAMETERS: Final = 7
+
+
+@lru_cache(maxsize=256)
+def write(entities: tuple[str, ...], *, parking: bool) -> str:
+    """The write of one commit that touches these entities (in this order): their projections follow the fixed parameters."""
+    at = FIXED_PARAMETERS + (PARK_PARAMETERS if parking else 0)
+    parts = [_WRITE, *([PARK] if parking else [])]
+    for number, entity in enumerate(entities):
+        parts.append(_project(REGISTRY[entity], f"p{number}", f"${at + 2 * number + 1}", f"${at + 2 * number + 2}"))
+    return ",\n".join(parts) + _VERDICT
+
+
+def _project(spec: EntitySpec, name: str, rows: str, gone: str) -> str:
+    """Upsert the projections of one entity from a JSON array of bodies, and remove those of deleted records."""
+    columns = ", ".join(f'"{field.name}"' for field in spec.fields.values())
+    typed = ", ".join(f'"{field.name}" {field.column}' for field in spec.fields.values())
+    values = ", ".join(_value(field) for field in spec.fields.values())
+    updates = ", ".join(f'"{field.name}" = excluded."{field.name}"' for field in spec.fields.values())
+    return f"""{name} as (
+    insert into "{spec.name}" (tenant_id, id, {columns})
+    select $1, x.id, {values}
+    from json_to_recordset(convert_from({rows}::bytea, 'UTF8')::json) as x(id text, {typed})
+    on conflict (tenant_id, id) do update set {updates}
+), {name}_gone as (
+    delete from "{spec.name}" where tenant_id = $1 and id = any({gone}::text[])
+)"""
+
+
+def _value(field: FieldSpec) -> str:
+    """The column's value: a field that a body leaves out stands at its declared default."""
+    default = field.default
+    match default:
+        case None:
+            return f'x."{field.name}"'
+        case bool() | int() | float():
+            literal = str(default).lower()
+        case str():
+            literal = "'" + default.replace("'", "''") + "'"
+        case _:
+            literal = "'{}'" if field.column == "text[]" or isinstance(default, dict) else "'[]'"
+    return f'coalesce(x."{field.name}", {literal})'
+
+
+def rebuild(entity: str) -> Sequence[str]:
+    """Statements that make one entity's projections of a tenant ($1) anew from its records."""
+    spec = REGISTRY[entity]
+    columns = ", ".join(f'"{field.name}"' for field in spec.fields.values())
+    typed = ", ".join(f'"{field.name}" {field.column}' for field in spec.fields.values())
+    values = ", ".join(_value(field) for field in spec.fields.values())
+    return (
+        f'delete from "{entity}" where tenant_id = $1',
+        f"""insert into "{entity}" (tenant_id, id, {columns})
+        select $1, r.id, {values} from record r,
+            json_to_record(convert_from(r.body, 'UTF8')::json) as x({typed})
+        where r.tenant_id = $1 and r.entity = '{entity}' and not r.deleted""",
+    )

@@ -1,0 +1,201 @@
+"""Every table of the server. `record` is the truth; the typed tables are projections of it, derived from the declared entities.
+
+Everything begins with `tenant_id`, so that the schema distributes on it as it is, and row-level security keys on it.
+"""
+
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+import sync.entities  # noqa: F401  # fills the registry
+from sync.schema import REGISTRY, Column, EntitySpec
+
+FOREVER: Final = 2**62
+"""The `revoked` of a link that stands."""
+
+metadata: Final = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    }
+)
+_text = sa.Text(collation="C")
+
+tenant: Final = sa.Table(
+    "tenant",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, sa.Identity(), primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+)
+
+clock: Final = sa.Table(
+    "clock",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("incarnation", _text, nullable=False),
+    sa.Column("devices", sa.Integer, nullable=False, server_default="0", comment="the highest device number given out"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+app_user: Final = sa.Table(
+    "app_user",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _text, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("role", _text, nullable=False),
+    sa.Column("territories", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
+)
+
+device: Final = sa.Table(
+    "device",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _text, primary_key=True),
+    sa.Column("no", sa.Integer, nullable=False, comment="short name of the device in field versions"),
+    sa.Column("user_id", _text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False),
+    sa.Column("status", _text, nullable=False, server_default="active"),
+    sa.Column("epoch", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("last_n", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("enrolled_ms", sa.BigInteger, nullable=False),
+    sa.Column("seen_ms", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("cursor_seq", sa.BigInteger, nullable=False, server_default="0"),
+    sa.UniqueConstraint("tenant_id", "no"),
+    postgresql_with={"fillfactor": "70"},
+)
+
+enrolment: Final = sa.Table(
+    "enrolment",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("code_hash", sa.LargeBinary, primary_key=True),
+    sa.Column("user_id", _text, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
+    sa.Column("used_ms", sa.BigInteger),
+)
+
+record: Final = sa.Table(
+    "record",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("entity", _text, primary_key=True),
+    sa.Column("id", _text, primary_key=True),
+    sa.Column("scope", _text, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False, comment="the commit that last changed the record"),
+    sa.Column("prev", sa.BigInteger, nullable=False, comment="its seq before that"),
+    sa.Column("deleted", sa.Boolean, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False, comment="the fields as they travel"),
+    sa.Column("delta", sa.LargeBinary, comment="the fields that the last commit changed; null if it made the record"),
+    sa.Column("ver", sa.LargeBinary, nullable=False, comment="field versions, see sync.codec"),
+    sa.Index(None, "tenant_id", "scope", "seq"),
+    postgresql_with={"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_cost_delay": "0"},
+)
+
+link: Final = sa.Table(
+    "link",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("source", _text, primary_key=True),
+    sa.Column("kind", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("target", _text, primary_key=True),
+    sa.Column("reason", _text, primary_key=True, comment="entity:id of the record that states the link"),
+    sa.Column("granted", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("revoked", sa.BigInteger, nullable=False, server_default=str(FOREVER)),
+)
+
+device_log: Final = sa.Table(
+    "device_log",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("device_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("last_n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("first_n", sa.BigInteger, nullable=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False, comment="the transactions as they came, a JSON array under zstd"),
+    sa.Column("outcomes", sa.LargeBinary, nullable=False, comment="one per transaction, with the hash of its bytes"),
+    sa.Index(None, "tenant_id", "seq"),
+)
+
+parked: Final = sa.Table(
+    "parked",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("device_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("epoch", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("n", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("user_id", _text, nullable=False),
+    sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("payload", sa.LargeBinary, nullable=False),
+    sa.Column("reasons", JSONB, nullable=False),
+    sa.Column("state", _text, nullable=False, server_default="waiting"),
+)
+
+rule_event: Final = sa.Table(
+    "rule_event",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("entity", _text, primary_key=True),
+    sa.Column("id", _text, primary_key=True),
+)
+
+plan_run: Final = sa.Table(
+    "plan_run",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _text, primary_key=True),
+    sa.Column("state", _text, nullable=False, server_default="queued"),
+    sa.Column("request", JSONB, nullable=False),
+    sa.Column("progress", JSONB, nullable=False, server_default="[]"),
+    sa.Column("best", JSONB, comment="the best plan so far, then the plan"),
+    sa.Column("error", sa.Text),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("finished_ms", sa.BigInteger),
+)
+
+_TYPES: Final[dict[Column, Any]] = {
+    "text": sa.Text,
+    "bigint": sa.BigInteger,
+    "double precision": sa.Double,
+    "boolean": sa.Boolean,
+    "text[]": ARRAY(sa.Text),
+    "jsonb": JSONB,
+}
+_INDICES: Final = {
+    "appointment": (("technician", "planned_start"), ("work_order",), ("status",)),
+    "work_order": (("status",), ("site",)),
+    "shift": (("start",),),
+    "skill_held": (("technician",),),
+    "stock_move": (("location", "product"),),
+    "technician": (("user",),),
+    "conflict": (("status",),),
+    "lead": (("owner",), ("status",)),
+    "opportunity": (("lead",), ("owner",)),
+}
+
+
+def _projection(spec: EntitySpec) -> sa.Table:
+    return sa.Table(
+        spec.name,
+        metadata,
+        sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("id", _text, primary_key=True),
+        *(sa.Column(field.name, _TYPES[field.column], nullable=not field.required) for field in spec.fields.values()),
+        *(sa.Index(None, "tenant_id", *columns) for columns in _INDICES.get(spec.name, ())),
+        postgresql_with={"fillfactor": "80"},
+    )
+
+
+projections: Final[dict[str, sa.Table]] = {name: _projection(spec) for name, spec in REGISTRY.items()}
+
+TENANT_TABLES: Final = tuple(table.name for table in metadata.sorted_tables if table is not tenant)
+"""Tables under row-level security."""
