@@ -28,7 +28,7 @@ MAX_CHANGES: Final = 5_000
 
 
 class Push(msgspec.Struct, frozen=True):
-    """Consecutive transactions of one device. `not_before_ms` is when the device was last in contact before this push."""
+    """Consecutive transactions of one device. `not_before_ms` is when it was enrolled."""
 
     author: Author
     epoch: int

@@ -41,12 +41,16 @@ def correct(stamp: Stamp, wrote_ms: int, *, offset_ms: int, not_before_ms: int, 
     """The stamp that the server uses instead of the one a device claims.
 
     `wrote_ms` is the device's raw wall clock when it wrote; `offset_ms` is device minus server, measured at this exchange;
-    `not_before_ms` is the server's time at which the device was last in contact before it wrote (0 if never); `now_ms` is the
-    server's time. The true time of the write lies between the last two. The result is within `MAX_DRIFT_MS` of the best
-    estimate of it and never in the future, so a phone set to 2035 wins nothing and one set to 2001 loses nothing.
+    `not_before_ms` is when the device was enrolled; `now_ms` is the server's time. The result is within `MAX_DRIFT_MS` of the best
+    estimate of the true time and never in the future, so a phone set to 2035 wins nothing. Since an HLC never goes back and has
+    seen the server's time, a stamp that is not in the future also bounds the estimate from below: a phone that jumps to 2001
+    while offline writes at the time of its last contact, and loses nothing.
     """
-    estimate_ms = min(max(wrote_ms - offset_ms, not_before_ms), now_ms)
     shifted = stamp - offset_ms * TICKS_PER_MS
+    estimate_ms = max(wrote_ms - offset_ms, not_before_ms)
+    if wall_ms(shifted) <= now_ms:
+        estimate_ms = max(estimate_ms, wall_ms(shifted))
+    estimate_ms = min(estimate_ms, now_ms)
     low = max(estimate_ms - MAX_DRIFT_MS, not_before_ms) * TICKS_PER_MS
     high = min(estimate_ms + MAX_DRIFT_MS, now_ms) * TICKS_PER_MS + TICKS_PER_MS - 1
     return min(max(shifted, low), high)

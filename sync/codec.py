@@ -1,7 +1,8 @@
 """Between bytes and the merge: changes in, records out, versions packed.
 
 A record is stored as the bytes that travel (`body`), and its field versions as groups of `(seq, stamp, device, side, mask)` in
-msgpack, newest first. The newest group says seq 0, meaning the row's own seq, so nothing is rewritten once the commit has its number.
+msgpack, newest first. The newest group says seq 0, meaning the row's own seq, so nothing is rewritten once the commit has its
+number.
 """
 
 import re

@@ -27,8 +27,8 @@ class Change(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     """What one transaction does to one record.
 
     `base` is the record's version (its seq) that the author saw; 0 while its creation is still among the author's own pending
-    transactions. `create` says that the record is new; then `set` holds all its fields. `set`, `add`, `remove` and `append` map field
-    names to values, elements or entries; they are validated by the entity's declaration.
+    transactions. `create` says that the record is new; then `set` holds all its fields. `set`, `add`, `remove` and `append` map
+    field names to values, elements or entries; they are validated by the entity's declaration.
     """
 
     entity: str
@@ -61,12 +61,14 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     """The request. Transactions stay raw, so that one that does not decode is parked alone and the queue goes on.
 
     `cursor` is what the last reply gave, null at first; `epoch` comes from enrolment; `sent_ms` is the device's clock at sending;
-    `limit` bounds the records of the page; 0 asks for none.
+    `first` is the number of the first transaction, the others follow without a gap; `limit` bounds the records of the page, 0 asks
+    for none.
     """
 
     epoch: int
     sent_ms: int
     cursor: str | None = None
+    first: int = 1
     transactions: tuple[msgspec.Raw, ...] = ()
     limit: int = 2_000
 

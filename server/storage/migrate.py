@@ -36,6 +36,9 @@ def migrate(url: str) -> None:
                 settings.attributes["connection"] = connection
                 alembic.command.upgrade(settings, "head")
             _install_queue(lock, url)
+            lock.execute(sa.text("select secure_tenant_tables()"))
+            lock.execute(sa.text("grant all on all tables in schema public to truckroll_app"))
+            lock.execute(sa.text("grant all on all sequences in schema public to truckroll_app"))
     finally:
         engine.dispose()
 
@@ -45,5 +48,3 @@ def _install_queue(connection: sa.Connection, url: str) -> None:
         queue = procrastinate.App(connector=procrastinate.SyncPsycopgConnector(conninfo=url))
         with queue.open():
             queue.schema_manager.apply_schema()
-    connection.execute(sa.text("grant all on all tables in schema public to truckroll_app"))
-    connection.execute(sa.text("grant all on all sequences in schema public to truckroll_app"))

@@ -13,7 +13,7 @@ from sync.links import CATALOGUE, LinkKind
 from sync.schema import REGISTRY, EntitySpec, FieldSpec
 
 PROBE: Final = """
-select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.seen_ms, u.role, u.active, c.seq, c.incarnation
+select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.enrolled_ms, u.role, u.active, c.seq, c.incarnation
 from device d
 join app_user u on u.tenant_id = d.tenant_id and u.id = d.user_id
 join clock c on c.tenant_id = d.tenant_id
@@ -224,3 +224,23 @@ def rebuild(entity: str) -> Sequence[str]:
             json_to_record(convert_from(r.body, 'UTF8')::json) as x({typed})
         where r.tenant_id = $1 and r.entity = '{entity}' and not r.deleted""",
     )
+
+
+ENROL: Final = """
+with e as (
+    update enrolment set used_ms = $3 where tenant_id = $1 and code_hash = $2 and used_ms is null and expires_ms >= $3
+    returning user_id
+), c as (
+    update clock set devices = devices + 1 where tenant_id = $1 and exists (select from e) returning devices, incarnation
+)
+insert into device (tenant_id, id, no, user_id, name, token_hash, enrolled_ms, seen_ms)
+select $1, $4, c.devices, e.user_id, $5, $6, $3, $3 from e, c
+returning no, user_id, epoch
+"""
+"""Spend a code and make the device, or return nothing."""
+
+WHO: Final = """
+select u.name, u.role, t.name as tenant,
+    (select id from technician where tenant_id = $1 and "user" = $2 order by id limit 1) as technician
+from app_user u join tenant t on t.tenant_id = u.tenant_id where u.tenant_id = $1 and u.id = $2
+"""

@@ -1,0 +1,109 @@
+"""Enrolment and admission: a one-time code becomes a token that is bound to one device of one user of one tenant."""
+
+import hashlib
+import hmac
+from typing import Any, Final
+
+import msgspec
+
+from server.problems import ProblemError, unauthorised
+from server.storage import statements
+from server.storage.pool import Connection, Pool
+from sync.ids import ulid
+from sync.merge import Author
+from sync.policies import Role
+from sync.protocol import Enrolled, Enrolment
+
+CODE_VALID_MS: Final = 7 * 86_400_000
+_PREFIX: Final = "tr1"
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """What a token says of itself; nothing of it is believed before the secret has been compared."""
+
+    tenant_id: int
+    device_id: str
+    secret: str
+
+
+class Admitted(msgspec.Struct, frozen=True):
+    """A device that proved itself, and the state of its log and its tenant's clock at that moment."""
+
+    tenant_id: int
+    device_id: str
+    author: Author
+    epoch: int
+    last_n: int
+    enrolled_ms: int
+    clock_seq: int
+    incarnation: str
+
+
+def digest(secret: str) -> bytes:
+    """Tokens and codes are random and long, so a plain hash suffices."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def token(tenant_id: int, device_id: str, secret: str) -> str:
+    return f"{_PREFIX}.{tenant_id}.{device_id}.{secret}"
+
+
+def code(tenant_id: int, random: bytes) -> str:
+    """A one-time enrolment code that can be read out over the phone."""
+    return f"{tenant_id}-{ulid(0, random)[-12:]}"
+
+
+def claim_of(header: str | None) -> Claim:
+    scheme, _, value = (header or "").partition(" ")
+    prefix, _, rest = value.strip().partition(".")
+    parts = rest.split(".")
+    if scheme.lower() != "bearer" or prefix != _PREFIX or len(parts) != 3 or not (parts[0].isdigit() and len(parts[0]) < 10):
+        raise unauthorised("send the device's token as: Authorization: Bearer …")
+    return Claim(int(parts[0]), parts[1], parts[2])
+
+
+async def admit(connection: Connection, claim: Claim) -> Admitted:
+    """Compare the secret and say who this is. One statement. A foreign or unknown device gets the same answer as a wrong secret."""
+    row = await connection.fetchrow(statements.PROBE, claim.tenant_id, claim.device_id)
+    if row is None or not hmac.compare_digest(row["token_hash"], digest(claim.secret)):
+        raise unauthorised("the token is not, or no longer, valid")
+    if row["status"] != "active" or not row["active"]:
+        raise unauthorised(f"the device is {row['status']}", rule=str(row["status"]))
+    author = Author(row["no"], row["user_id"], Role(row["role"]))
+    return Admitted(
+        claim.tenant_id,
+        claim.device_id,
+        author,
+        row["epoch"],
+        row["last_n"],
+        row["enrolled_ms"],
+        row["seq"],
+        row["incarnation"],
+    )
+
+
+async def enrol(pool: Pool, request: Enrolment, *, now_ms: int, random: bytes) -> Enrolled:
+    """Spend the code. `random` is 42 bytes: 10 for the device's id, 32 for its secret."""
+    tenant, _, rest = request.code.strip().upper().partition("-")
+    refused = ProblemError(403, "The code is not valid", "it is unknown, spent or expired", field="code", rule="enrolment")
+    if not tenant.isdigit() or len(tenant) > 9 or not rest:
+        raise refused
+    tenant_id, device_id, secret = int(tenant), ulid(now_ms, random[:10]), random[10:].hex()
+    async with pool.connection(tenant_id) as connection:
+        made = await connection.fetchrow(
+            statements.ENROL, tenant_id, digest(f"{tenant}-{rest}"), now_ms, device_id, request.device_name, digest(secret)
+        )
+        if made is None:
+            raise refused
+        who: Any = await connection.fetchrow(statements.WHO, tenant_id, made["user_id"])
+    return Enrolled(
+        device=device_id,
+        token=token(tenant_id, device_id, secret),
+        epoch=made["epoch"],
+        user=made["user_id"],
+        user_name=who["name"],
+        role=who["role"],
+        tenant=who["tenant"],
+        technician=who["technician"],
+        server_ms=now_ms,
+    )

@@ -1,0 +1,131 @@
+"""`POST /v1/sync`: new transactions up, a page of the feed down, in one round trip."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from server.commit import Push
+from server.devices import Admitted, Claim, admit
+from server.door import Cloned, Door, Moved, past_outcomes
+from server.feed import Cursor, Pulled, idle, pull
+from server.problems import ProblemError, malformed
+from server.storage.pool import Pool
+from sync.codec import refusal
+from sync.protocol import Exchange, Outcome
+
+_requests: Final = msgspec.json.Decoder(Exchange)
+MAX_TRANSACTIONS: Final = 2_000
+ATTEMPTS: Final = 8
+
+
+class Exchanged(msgspec.Struct, frozen=True):
+    """The reply as JSON bytes; who it is for and the checkpoint it leads that device to (0: none), for the board."""
+
+    reply: bytes
+    device: Admitted
+    checkpoint: int
+
+
+async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
+    """Serve one exchange. Raises `ProblemError`; then nothing of the request has been stored."""
+    request = decode(body)
+    async with pool.connection(claim.tenant_id) as connection:
+        device = await admit(connection, claim)
+    _check(request, device)
+    outcomes: tuple[Outcome, ...] = ()
+    taken = device.last_n
+    if request.transactions:
+        outcomes, taken = await _push(pool, door, claim, device, request, now_ms)
+    pulled = await _pull(pool, device, request, fresh=bool(outcomes)) if request.limit else None
+    return Exchanged(_encode(now_ms, taken, outcomes, pulled), device, pulled.checkpoint if pulled else 0)
+
+
+def decode(body: bytes) -> Exchange:
+    try:
+        return _requests.decode(body)
+    except msgspec.DecodeError as error:
+        raise malformed(refusal(error)) from error
+
+
+def _check(request: Exchange, device: Admitted) -> None:
+    if request.epoch != device.epoch:
+        raise ProblemError(409, "The device's log has begun anew", field="epoch", rule="epoch", expected=device.epoch)
+    if len(request.transactions) > MAX_TRANSACTIONS:
+        raise ProblemError(
+            413, "Too many transactions at once", f"send at most {MAX_TRANSACTIONS}", field="transactions", rule="bounds"
+        )
+    if request.first < 1:
+        raise ProblemError(400, "The request does not fit", "transactions are numbered from 1", field="first", rule="bounds")
+
+
+async def _push(
+    pool: Pool, door: Door, claim: Claim, device: Admitted, request: Exchange, now_ms: int
+) -> tuple[tuple[Outcome, ...], int]:
+    """Outcomes of every transaction sent, in order, and the number that the server has got to."""
+    raws = [(n, bytes(raw)) for n, raw in enumerate(request.transactions, request.first)]
+    last_n = device.last_n
+    for _ in range(ATTEMPTS):
+        seen = [item for item in raws if item[0] <= last_n]
+        fresh = [item for item in raws if item[0] > last_n]
+        if fresh and fresh[0][0] != last_n + 1:
+            raise ProblemError(409, "Transactions are missing", field="first", rule="gap", expected=last_n + 1)
+        past = await _past(pool, device, seen) if seen else ()
+        if not fresh:
+            return past, last_n
+        push = Push(
+            device.author,
+            device.epoch,
+            fresh[0][0],
+            tuple(raw for _, raw in fresh),
+            now_ms,
+            offset_ms=request.sent_ms - now_ms,
+            not_before_ms=device.enrolled_ms,
+        )
+        try:
+            committed = await door.submit(device.tenant_id, push)
+        except Moved:
+            async with pool.connection(claim.tenant_id) as connection:
+                last_n = (await admit(connection, claim)).last_n
+            continue
+        return past + committed.outcomes, push.last_n
+    raise ProblemError(503, "The device's log keeps moving", "another process of this app is sending", rule="busy")
+
+
+async def _past(pool: Pool, device: Admitted, seen: Sequence[tuple[int, bytes]]) -> tuple[Outcome, ...]:
+    async with pool.connection(device.tenant_id) as connection:
+        try:
+            return await past_outcomes(connection, device.tenant_id, device.author.device, device.epoch, seen)
+        except Cloned as cloned:
+            raise ProblemError(
+                409, "Two installations share this device's identity", str(cloned), field="transactions", rule="cloned", n=cloned.n
+            ) from cloned
+
+
+async def _pull(pool: Pool, device: Admitted, request: Exchange, *, fresh: bool) -> Pulled:
+    cursor = _cursor(request.cursor, device.incarnation)
+    if not fresh and (nothing := idle(cursor, device.clock_seq, device.incarnation)):
+        return nothing
+    async with pool.connection(device.tenant_id) as connection:
+        return await pull(connection, device.tenant_id, device.author.user, cursor, request.limit)
+
+
+def _cursor(text: str | None, incarnation: str) -> Cursor:
+    if text is None:
+        return Cursor(incarnation, 0)
+    try:
+        cursor = Cursor.decode(text)
+    except ValueError as error:
+        raise ProblemError(400, "The request does not fit", str(error), field="cursor", rule="cursor") from error
+    if cursor.incarnation != incarnation:
+        raise ProblemError(409, "The server was restored", "begin with a null cursor", field="cursor", rule="incarnation")
+    return cursor
+
+
+def _encode(now_ms: int, taken: int, outcomes: Sequence[Outcome], pulled: Pulled | None) -> bytes:
+    parts = [b'{"server_ms":%d,"taken":%d' % (now_ms, taken)]
+    if outcomes:
+        parts.append(b'"outcomes":' + msgspec.json.encode(outcomes))
+    if pulled:
+        parts.append(b'"page":' + pulled.page)
+    return b",".join(parts) + b"}"
