@@ -1,0 +1,235 @@
+"""What happens to the file as a whole: a local transaction, a reply, a repair. Each function is one SQLite transaction, so that a
+process killed inside it has done nothing.
+
+When does a transaction leave the overlay? The cursor is opaque to the device, so it cannot compare it with the seq of an outcome.
+It need not: the server commits what a request brings before it cuts the page of the reply, and a page with `more` false reaches up
+to the server's present. So any checkpoint that comes in the same reply as an outcome, or in a later one, contains what the outcome
+tells of. The outcome is stored with its reply, and the next checkpoint drops it from the overlay; until then the overlay shows the
+edit, after it the base does, and there is no moment between.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from client_sdk.draft import Draft
+from client_sdk.errors import BadReply, NotFound
+from client_sdk.items import Key, OutboxState
+from client_sdk.replay import edits_of, keys_of, replay
+from client_sdk.store import Store
+from client_sdk.tables import Value, table_of
+from sync.clock import tick
+from sync.codec import decode_body, decode_transaction, encode_body
+from sync.merge import Edit
+from sync.protocol import Change, Outcome, OutcomeKind, Page, Reply, Transaction, WireRecord
+from sync.schema import REGISTRY
+
+KEPT_DONE: Final = 5_000
+"""How many of the last transactions stay in the file after their checkpoint, for a server restored from a backup."""
+
+_encode: Final = msgspec.json.Encoder().encode
+_page: Final = msgspec.json.Decoder(Page)
+
+
+def prepare(store: Store) -> None:
+    """Bring the derived tables to the present declarations; after an update of the app this fills them again."""
+    if store.has_layout():
+        return
+    with store.write():
+        if store.has_layout():
+            return
+        store.make_tables()
+        _place(store)
+        refresh(store, store.keys())
+
+
+def _place(store: Store) -> None:
+    """Give records of entities that an older version of the app did not know their scope, and drop those of scopes left since."""
+    held = set(store.scopes())
+    for spec in REGISTRY.values():
+        for record_id, row in store.unscoped(spec.name):
+            scope = spec.scope_of(record_id, decode_body(row.body))
+            if scope in held:
+                store.put_base([(spec.name, record_id, scope, *row)])
+            else:
+                store.drop_base((spec.name, record_id))
+
+
+# Local work ------------------------------------------------------------------------------------------------------------------
+
+
+def commit(store: Store, draft: Draft, now_ms: int) -> set[Key]:
+    """Store a draft as the next transaction and show it. Returns the records that it touches."""
+    with store.write():
+        transaction = _number(store, draft.changes, draft.label, now_ms)
+        draft.n = transaction.n
+        return _enqueue(store, transaction)
+
+
+def _number(store: Store, changes: tuple[Change, ...], label: str, now_ms: int) -> Transaction:
+    device = store.device()
+    n, stamp = device.n + 1, tick(device.stamp, now_ms)
+    store.count_up(n, stamp)
+    return Transaction(n, stamp, now_ms, changes, label)
+
+
+def _enqueue(store: Store, transaction: Transaction) -> set[Key]:
+    keys = keys_of(transaction)
+    store.enqueue(transaction.n, _encode(transaction), keys)
+    refresh(store, keys)
+    return set(keys)
+
+
+def retry(store: Store, n: int, now_ms: int) -> set[Key]:
+    """Send a parked transaction again as a new one, based on what the device shows now, since a person has looked at it."""
+    with store.write():
+        if not store.close_parked(n):
+            raise NotFound(f"there is no parked transaction {n}")
+        parked = decode_transaction(store.raw(n))
+        changes = tuple(msgspec.structs.replace(change, base=_base_seq(store, change)) for change in parked.changes)
+        return _enqueue(store, _number(store, changes, parked.label, now_ms))
+
+
+def _base_seq(store: Store, change: Change) -> int:
+    row = None if change.create else store.base((change.entity, change.id))
+    return row.seq if row else 0
+
+
+def discard(store: Store, n: int) -> None:
+    """Give a parked transaction up."""
+    with store.write():
+        if not store.close_parked(n):
+            raise NotFound(f"there is no parked transaction {n}")
+
+
+# Replies ---------------------------------------------------------------------------------------------------------------------
+
+
+def receive(store: Store, reply: Reply, now_ms: int) -> set[Key]:
+    """Store a reply: its outcomes, and its page staged or, at a checkpoint, published. Returns the records that changed."""
+    with store.write():
+        changed = _reopen(store, reply.taken + 1)
+        for outcome in reply.outcomes:
+            changed |= _settle(store, outcome)
+        if reply.page and reply.page.more:
+            _stage(store, reply.page)
+        elif reply.page:
+            changed |= _publish(store, reply.page)
+            store.synced(now_ms)
+        changed |= store.let_go()
+        refresh(store, changed)
+        return changed
+
+
+def reopen(store: Store, n: int) -> set[Key]:
+    """Send everything from number `n` on again: the server has lost it. Raises `BadReply` if it is no longer in the file."""
+    with store.write():
+        if not store.keeps_from(n):
+            raise BadReply(f"the server asks for transaction {n}, which this device no longer has")
+        changed = _reopen(store, n)
+        refresh(store, changed)
+        return changed
+
+
+def restart(store: Store) -> None:
+    """Download from the beginning: the server is another one than the cursor was made by (it was restored from a backup)."""
+    with store.write():
+        store.restart()
+
+
+def _reopen(store: Store, n: int) -> set[Key]:
+    changed: set[Key] = set()
+    for row in store.answered_from(n):
+        store.set_state(row.n, OutboxState.WAITING, None)
+        # What was parked is sent again for the sake of the numbering, but it was refused once and is not shown again.
+        if row.state is not OutboxState.PARKED:
+            keys = keys_of(decode_transaction(row.raw))
+            store.touch(row.n, keys)
+            changed.update(keys)
+    return changed
+
+
+def _settle(store: Store, outcome: Outcome) -> set[Key]:
+    if store.state_of(outcome.n) is not OutboxState.WAITING:
+        return set()
+    parked = outcome.kind is OutcomeKind.PARKED
+    store.set_state(outcome.n, OutboxState.PARKED if parked else OutboxState.CONFIRMED, _encode(outcome))
+    return store.untouch([outcome.n]) if parked else set()
+
+
+def _stage(store: Store, page: Page) -> None:
+    records = len(page.whole) + len(page.delta) + len(page.gone)
+    store.stage(_encode(page), page.cursor, records)
+
+
+def _publish(store: Store, last: Page) -> set[Key]:
+    """Make all that was staged, and the last page, what the device shows: in the one transaction that moves the cursor."""
+    changed = store.untouch(store.settle_confirmed())
+    if store.device().cursor is None:  # begun from nothing: whatever is held of an earlier time is not the server's any more
+        for scope in store.scopes():
+            changed |= store.drop_scope(scope)
+    for staged in store.staged():
+        changed |= _apply(store, _page.decode(staged))
+    changed |= _apply(store, last)
+    store.checkpoint(last.cursor)
+    store.prune(KEPT_DONE)
+    return changed
+
+
+def _apply(store: Store, page: Page) -> set[Key]:
+    changed: set[Key] = set()
+    for scope in page.evict:
+        changed |= store.drop_scope(scope)
+    for scope in page.enter:
+        changed |= store.drop_scope(scope)
+        store.enter_scope(scope)
+    store.put_base((r.entity, r.id, _scope_of(r), r.seq, encode_body(r.fields)) for r in page.whole)
+    changed.update((record.entity, record.id) for record in page.whole)
+    for record in page.delta:
+        # A delta of a record that is not held belongs to a scope that came in mid-round: it arrives whole in the next one.
+        if store.update_base((record.entity, record.id), record.seq, record.fields):
+            changed.add((record.entity, record.id))
+    for gone in page.gone:
+        store.drop_base((gone.entity, gone.id))
+        changed.add((gone.entity, gone.id))
+    return changed
+
+
+def _scope_of(record: WireRecord) -> str:
+    """'' while this version of the app does not know the entity; `prepare` finds the scope once it does."""
+    spec = REGISTRY.get(record.entity)
+    return spec.scope_of(record.id, record.fields) if spec else ""
+
+
+# The view --------------------------------------------------------------------------------------------------------------------
+
+
+def refresh(store: Store, keys: Iterable[Key]) -> None:
+    """Show each of the records as base and overlay have it."""
+    overlaid = store.overlaid()
+    pending: dict[int, dict[Key, list[Edit]]] = {}
+    shown: dict[str, list[tuple[Value, ...]]] = {}
+    hidden: dict[str, list[str]] = {}
+    for key in keys:
+        spec = REGISTRY.get(key[0])
+        if spec is None:
+            continue
+        numbers, base = overlaid.get(key, ()), store.base(key)
+        for n in numbers:
+            if n not in pending:
+                pending[n] = edits_of(store.raw(n))
+        raw = base.body if base else b""
+        body = decode_body(base.body) if base else None
+        if numbers:
+            after = replay(spec, body, (edit for n in numbers for edit in pending[n].get(key, ())))
+            body, raw = (None, b"") if after is None else (dict(after), encode_body(after))
+        if body is None:
+            hidden.setdefault(spec.name, []).append(key[1])
+        else:
+            row = table_of(spec).row(key[1], base.seq if base else 0, raw, body, pending=bool(numbers))
+            shown.setdefault(spec.name, []).append(row)
+    for entity, ids in hidden.items():
+        store.hide(entity, ids)
+    for entity, rows in shown.items():
+        store.show(entity, rows)

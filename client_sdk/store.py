@@ -1,0 +1,384 @@
+"""The replica's file: one SQLite database in WAL mode. All SQL is here and, for the derived tables, in `client_sdk.tables`.
+
+`base` holds records as the server sent them, `outbox` the transactions of this device byte by byte, `touched` which records the
+transactions in the overlay touch. A transaction is in the overlay from its commit until the server parks it or a checkpoint
+contains it. `stage` holds pages of a round whose checkpoint has not come. The derived tables show base and overlay together.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from client_sdk.errors import Closed
+from client_sdk.items import Key, OutboxState
+from client_sdk.tables import PREFIX, Value, layout, table_of
+from sync.codec import decode_body, encode_body
+from sync.schema import REGISTRY
+
+BUSY_S: Final = 30.0
+VERSION: Final = 1
+_SCHEMA: Final = (
+    """CREATE TABLE device (
+         one INTEGER PRIMARY KEY CHECK (one = 1),
+         layout TEXT NOT NULL DEFAULT '',
+         url TEXT NOT NULL DEFAULT '',
+         enrolled BLOB,
+         n INTEGER NOT NULL DEFAULT 0,
+         stamp INTEGER NOT NULL DEFAULT 0,
+         cursor TEXT,
+         staged_cursor TEXT,
+         staged INTEGER NOT NULL DEFAULT 0,
+         synced_ms INTEGER,
+         revoked INTEGER NOT NULL DEFAULT 0)""",
+    "INSERT INTO device (one) VALUES (1)",
+    """CREATE TABLE base (
+         entity TEXT NOT NULL, id TEXT NOT NULL, scope TEXT NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL,
+         leaving INTEGER NOT NULL DEFAULT 0,
+         PRIMARY KEY (entity, id)) WITHOUT ROWID""",
+    "CREATE INDEX base_scope ON base (scope)",
+    "CREATE INDEX base_leaving ON base (leaving) WHERE leaving",
+    "CREATE TABLE scope (name TEXT PRIMARY KEY) WITHOUT ROWID",
+    """CREATE TABLE outbox (
+         n INTEGER PRIMARY KEY, raw BLOB NOT NULL, state TEXT NOT NULL, outcome BLOB, closed INTEGER NOT NULL DEFAULT 0)""",
+    "CREATE INDEX outbox_state ON outbox (state) WHERE state <> 'done'",
+    "CREATE TABLE touched (entity TEXT NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (entity, id, n)) WITHOUT ROWID",
+    "CREATE INDEX touched_n ON touched (n)",
+    "CREATE TABLE stage (k INTEGER PRIMARY KEY, page BLOB NOT NULL)",
+)
+
+
+class Device(NamedTuple):
+    """The one row of `device`."""
+
+    layout: str
+    url: str
+    enrolled: bytes | None
+    n: int
+    stamp: int
+    cursor: str | None
+    staged_cursor: str | None
+    staged: int
+    synced_ms: int | None
+    revoked: bool
+
+
+class BaseRow(NamedTuple):
+    seq: int
+    body: bytes
+
+
+class ViewRow(NamedTuple):
+    id: str
+    seq: int
+    pending: bool
+    body: bytes
+
+
+class OutboxRow(NamedTuple):
+    n: int
+    raw: bytes
+    state: OutboxState
+    outcome: bytes | None
+
+
+class Store:
+    """One connection, used by any thread, by one at a time. Methods that write are called inside `with store.write():`."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = sqlite3.connect(
+            path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
+        )
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
+        self._connection.execute("PRAGMA synchronous = FULL")
+        with self.write():
+            if self._one("PRAGMA user_version")[0] == 0:
+                for statement in _SCHEMA:
+                    self._run(statement)
+                self._run(f"PRAGMA user_version = {VERSION:d}")
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    @contextmanager
+    def write(self) -> Iterator[None]:
+        """One transaction: all of it or, if anything is raised or the process dies, nothing."""
+        with self._lock:
+            self._run("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._run("COMMIT")
+            except BaseException:
+                if self._open.in_transaction:
+                    self._run("ROLLBACK")
+                raise
+
+    @contextmanager
+    def read(self) -> Iterator[None]:
+        """Several reads that see one state."""
+        with self._lock:
+            if self._open.in_transaction:
+                yield
+                return
+            self._run("BEGIN")
+            try:
+                yield
+            finally:
+                self._run("COMMIT")
+
+    @property
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise Closed("this replica was closed")
+        return self._connection
+
+    def _run(self, sql: str, values: Sequence[Value] = ()) -> sqlite3.Cursor:
+        with self._lock:
+            return self._open.execute(sql, values)
+
+    def _many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
+        with self._lock:
+            self._open.executemany(sql, rows)
+
+    def _all(self, sql: str, values: Sequence[Value] = ()) -> list[Any]:
+        with self._lock:
+            return self._open.execute(sql, values).fetchall()
+
+    def _one(self, sql: str, values: Sequence[Value] = ()) -> Any:
+        with self._lock:
+            return self._open.execute(sql, values).fetchone()
+
+    # The device ------------------------------------------------------------------------------------------------------------
+
+    def device(self) -> Device:
+        row = Device(
+            *self._one(
+                """SELECT layout, url, enrolled, n, stamp, cursor, staged_cursor, staged, synced_ms, revoked
+                   FROM device"""
+            )
+        )
+        return row._replace(revoked=bool(row.revoked))
+
+    def enrol(self, url: str, enrolled: bytes) -> bool:
+        """Whether this file was free; then it is this device's."""
+        return self._run("UPDATE device SET url = ?, enrolled = ? WHERE enrolled IS NULL", (url, enrolled)).rowcount == 1
+
+    def count_up(self, n: int, stamp: int) -> None:
+        self._run("UPDATE device SET n = ?, stamp = ?", (n, stamp))
+
+    def set_revoked(self, *, revoked: bool) -> None:
+        self._run("UPDATE device SET revoked = ?", (revoked,))
+
+    def restart(self) -> None:
+        """Forget how far the download has come; what is held stays until the next checkpoint replaces it."""
+        self._run("DELETE FROM stage")
+        self._run("UPDATE device SET cursor = NULL, staged_cursor = NULL, staged = 0")
+
+    # Outbox and overlay ----------------------------------------------------------------------------------------------------
+
+    def enqueue(self, n: int, raw: bytes, keys: Iterable[Key]) -> None:
+        self._run("INSERT INTO outbox (n, raw, state) VALUES (?, ?, ?)", (n, raw, OutboxState.WAITING))
+        self.touch(n, keys)
+
+    def touch(self, n: int, keys: Iterable[Key]) -> None:
+        self._many("INSERT OR IGNORE INTO touched VALUES (?, ?, ?)", [(*key, n) for key in keys])
+
+    def untouch(self, ns: Iterable[int]) -> set[Key]:
+        """Take transactions out of the overlay; returns the records that this may change."""
+        keys: set[Key] = set()
+        for n in ns:
+            keys.update(self._all("DELETE FROM touched WHERE n = ? RETURNING entity, id", (n,)))
+        return keys
+
+    def overlaid(self) -> dict[Key, list[int]]:
+        """The transactions in the overlay by record, oldest first."""
+        numbers: dict[Key, list[int]] = {}
+        for entity, record_id, n in self._all("SELECT entity, id, n FROM touched ORDER BY n"):
+            numbers.setdefault((entity, record_id), []).append(n)
+        return numbers
+
+    def raw(self, n: int) -> bytes:
+        found: bytes = self._one("SELECT raw FROM outbox WHERE n = ?", (n,))[0]
+        return found
+
+    def waiting(self, limit: int) -> list[tuple[int, bytes]]:
+        return self._all("SELECT n, raw FROM outbox WHERE state = 'waiting' ORDER BY n LIMIT ?", (limit,))
+
+    def outbox(self, states: Sequence[OutboxState], *, closed: bool = True) -> list[OutboxRow]:
+        """Transactions in any of `states`; `closed=False` leaves out the parked ones that the app has dealt with."""
+        marks = ", ".join("?" * len(states))
+        sql = " ".join(("SELECT n, raw, state, outcome FROM outbox WHERE state IN", f"({marks})", "AND closed <= ? ORDER BY n"))
+        return [OutboxRow(n, raw, OutboxState(state), outcome) for n, raw, state, outcome in self._all(sql, (*states, closed))]
+
+    def counts(self) -> dict[OutboxState, int]:
+        sql = "SELECT state, count(*) FROM outbox WHERE state <> 'done' AND NOT closed GROUP BY state"
+        return {OutboxState(state): count for state, count in self._all(sql)}
+
+    def state_of(self, n: int) -> OutboxState | None:
+        row = self._one("SELECT state FROM outbox WHERE n = ?", (n,))
+        return OutboxState(row[0]) if row else None
+
+    def set_state(self, n: int, state: OutboxState, outcome: bytes | None) -> None:
+        self._run("UPDATE outbox SET state = ?, outcome = ? WHERE n = ?", (state, outcome, n))
+
+    def close_parked(self, n: int) -> bool:
+        return self._run("UPDATE outbox SET closed = 1 WHERE n = ? AND state = 'parked' AND NOT closed", (n,)).rowcount == 1
+
+    def settle_confirmed(self) -> list[int]:
+        """Confirmed transactions become done; returns their numbers."""
+        numbers = [row[0] for row in self._all("SELECT n FROM outbox WHERE state = 'confirmed' ORDER BY n")]
+        self._run("UPDATE outbox SET state = 'done' WHERE state = 'confirmed'")
+        return numbers
+
+    def prune(self, keep: int) -> None:
+        """Forget done transactions beyond the last `keep` numbers."""
+        self._run("DELETE FROM outbox WHERE state = 'done' AND n <= (SELECT n FROM device) - ?", (keep,))
+
+    def keeps_from(self, n: int) -> bool:
+        """Whether every transaction from `n` on is still here."""
+        last, kept = self._one("SELECT device.n, (SELECT count(*) FROM outbox WHERE n >= ?) FROM device", (n,))
+        return bool(0 < n <= last and kept == last - n + 1)
+
+    def answered_from(self, n: int) -> list[OutboxRow]:
+        rows = self._all("SELECT n, raw, state, outcome FROM outbox WHERE n >= ? AND state <> 'waiting' ORDER BY n", (n,))
+        return [OutboxRow(n, raw, OutboxState(state), outcome) for n, raw, state, outcome in rows]
+
+    # Stage and checkpoint --------------------------------------------------------------------------------------------------
+
+    def stage(self, page: bytes, cursor: str, records: int) -> None:
+        self._run("INSERT INTO stage (page) VALUES (?)", (page,))
+        self._run("UPDATE device SET staged_cursor = ?, staged = staged + ?", (cursor, records))
+
+    def staged(self) -> Iterator[bytes]:
+        """Page after page, so that a large first sync needs the memory of one."""
+        last = 0
+        while row := self._one("SELECT k, page FROM stage WHERE k > ? ORDER BY k LIMIT 1", (last,)):
+            last = row[0]
+            yield row[1]
+
+    def checkpoint(self, cursor: str) -> None:
+        self._run("DELETE FROM stage")
+        self._run("UPDATE device SET cursor = ?, staged_cursor = NULL, staged = 0", (cursor,))
+
+    def synced(self, now_ms: int) -> None:
+        self._run("UPDATE device SET synced_ms = ?, revoked = 0", (now_ms,))
+
+    # Base records ----------------------------------------------------------------------------------------------------------
+
+    def base(self, key: Key) -> BaseRow | None:
+        row = self._one("SELECT seq, body FROM base WHERE entity = ? AND id = ?", key)
+        return BaseRow(*row) if row else None
+
+    def put_base(self, rows: Iterable[tuple[str, str, str, int, bytes]]) -> None:
+        self._many("INSERT OR REPLACE INTO base (entity, id, scope, seq, body) VALUES (?, ?, ?, ?, ?)", rows)
+
+    def update_base(self, key: Key, seq: int, fields: Mapping[str, object]) -> bool:
+        """Lay the fields of a delta over a record; False if it is not held."""
+        row = self.base(key)
+        if row is None:
+            return False
+        body = encode_body({**decode_body(row.body), **fields})
+        self._run("UPDATE base SET seq = ?, body = ? WHERE entity = ? AND id = ?", (seq, body, *key))
+        return True
+
+    def drop_base(self, key: Key) -> None:
+        """Remove a record, or mark it as leaving while pending work rests on it."""
+        marked = self._run(
+            """UPDATE base SET leaving = 1 WHERE entity = ? AND id = ?
+               AND EXISTS (SELECT 1 FROM touched t WHERE t.entity = base.entity AND t.id = base.id)""",
+            key,
+        )
+        if marked.rowcount == 0:
+            self._run("DELETE FROM base WHERE entity = ? AND id = ?", key)
+
+    def drop_scope(self, scope: str) -> set[Key]:
+        """Remove a scope's records, or mark those as leaving on which pending work rests."""
+        self._run(
+            """UPDATE base SET leaving = 1 WHERE scope = ?
+               AND EXISTS (SELECT 1 FROM touched t WHERE t.entity = base.entity AND t.id = base.id)""",
+            (scope,),
+        )
+        self._run("DELETE FROM scope WHERE name = ?", (scope,))
+        return set(self._all("DELETE FROM base WHERE scope = ? AND NOT leaving RETURNING entity, id", (scope,)))
+
+    def enter_scope(self, scope: str) -> None:
+        self._run("INSERT OR IGNORE INTO scope VALUES (?)", (scope,))
+
+    def scopes(self) -> list[str]:
+        return [row[0] for row in self._all("SELECT name FROM scope ORDER BY name")]
+
+    def let_go(self) -> set[Key]:
+        """Remove the leaving records on which no pending work rests any more."""
+        return set(
+            self._all(
+                """DELETE FROM base WHERE leaving
+                   AND NOT EXISTS (SELECT 1 FROM touched t WHERE t.entity = base.entity AND t.id = base.id)
+                   RETURNING entity, id"""
+            )
+        )
+
+    def keys(self) -> set[Key]:
+        """Every record that may have something to show."""
+        return set(self._all("SELECT entity, id FROM base UNION SELECT entity, id FROM touched"))
+
+    def unscoped(self, entity: str) -> list[tuple[str, BaseRow]]:
+        rows = self._all("SELECT id, seq, body FROM base WHERE entity = ? AND scope = ''", (entity,))
+        return [(record_id, BaseRow(seq, body)) for record_id, seq, body in rows]
+
+    # Derived tables --------------------------------------------------------------------------------------------------------
+
+    def has_layout(self) -> bool:
+        return self.device().layout == layout()
+
+    def make_tables(self) -> None:
+        """Drop the derived tables and create those of the present declarations, empty."""
+        for (name,) in self._all("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 5) = ?", (PREFIX,)):
+            self._run(f'DROP TABLE "{name}"')
+        for spec in REGISTRY.values():
+            for statement in table_of(spec).create:
+                self._run(statement)
+        self._run("UPDATE device SET layout = ?", (layout(),))
+
+    def show(self, entity: str, rows: Iterable[Sequence[Value]]) -> None:
+        self._many(table_of(REGISTRY[entity]).upsert, rows)
+
+    def hide(self, entity: str, ids: Iterable[str]) -> None:
+        self._many(table_of(REGISTRY[entity]).delete, ((record_id,) for record_id in ids))
+
+    def view(self, statement: tuple[str, Sequence[Value]]) -> list[ViewRow]:
+        rows = self._all(*statement)
+        return [ViewRow(record_id, seq, bool(pending), body) for record_id, seq, pending, body in rows]
+
+
+class SyncLock:
+    """Held by the one replica of a file that talks to the server, among all threads and processes.
+
+    It is SQLite's own lock on an empty file beside the replica's: it works wherever SQLite does, and ends with its process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.with_name(path.name + "-sync")
+        self._connection: sqlite3.Connection | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock if it is free; never waits."""
+        connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            connection.close()
+            return False
+        self._connection = connection
+        return True
+
+    def release(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
