@@ -56,6 +56,8 @@ class BackgroundSync:
         """Cancel, and wait until it has ended. What was under way is sent again next time."""
         self.task.cancel()
         await asyncio.wait([self.task])
+        if not self.task.cancelled():
+            self.task.result()
 
     async def __aenter__(self) -> Self:
         return self

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from client_sdk.errors import Invalid, NotFound
+from client_sdk.errors import Invalid, NotFound, SdkError
 from client_sdk.items import Key
 from sync.codec import decode_edit, refusal
 from sync.merge import Refused
@@ -100,6 +100,8 @@ class Draft:
 
     def _take(self, spec: EntitySpec, change: Change, fields: Iterable[str]) -> None:
         """Check a change and let it join the record's last one, or stand after it."""
+        if self.n is not None:
+            raise SdkError(f"transaction {self.n} is stored: nothing can be added to it")
         key = (change.entity, change.id)
         try:
             edit = decode_edit(spec, _as_sent(change))

@@ -18,7 +18,7 @@ from client_sdk.errors import BadReply, NotFound
 from client_sdk.items import Key, OutboxState
 from client_sdk.replay import edits_of, keys_of, replay
 from client_sdk.store import Store
-from client_sdk.tables import Value, table_of
+from client_sdk.tables import Value, one, table_of
 from sync.clock import tick
 from sync.codec import decode_body, decode_transaction, encode_body
 from sync.merge import Edit
@@ -75,9 +75,18 @@ def _number(store: Store, changes: tuple[Change, ...], label: str, now_ms: int) 
 
 
 def _enqueue(store: Store, transaction: Transaction) -> set[Key]:
-    keys = keys_of(transaction)
-    store.enqueue(transaction.n, _encode(transaction), keys)
-    refresh(store, keys)
+    raw, keys = _encode(transaction), keys_of(transaction)
+    store.enqueue(transaction.n, raw, keys)
+    # What is shown already has every earlier edit: only the new ones go on top, however long the queue is.
+    for (entity, record_id), edits in edits_of(raw).items():
+        spec, base = REGISTRY[entity], store.base((entity, record_id))
+        shown = store.view(one(spec, record_id))
+        after = replay(spec, decode_body(shown[0].body) if shown else None, edits)
+        if after is None:
+            store.hide(entity, [record_id])
+        else:
+            row = table_of(spec).row(record_id, base.seq if base else 0, encode_body(after), after, pending=True)
+            store.show(entity, [row])
     return set(keys)
 
 
@@ -199,7 +208,10 @@ def _apply(store: Store, page: Page) -> set[Key]:
 def _scope_of(record: WireRecord) -> str:
     """'' while this version of the app does not know the entity; `prepare` finds the scope once it does."""
     spec = REGISTRY.get(record.entity)
-    return spec.scope_of(record.id, record.fields) if spec else ""
+    try:
+        return spec.scope_of(record.id, record.fields) if spec else ""
+    except KeyError as error:
+        raise BadReply(f"{record.entity} {record.id} came without {error}, which says what it is a part of") from error
 
 
 # The view --------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
         Appointment,
         col(Appointment.technician).is_(me),
         col(Appointment.planned_start) >= dawn,
-        order_by=col(Appointment.planned_start),
+        order_by=col(Appointment.planned_start).ascending(),
     )
 
 `Appointment.planned_start` is the class attribute: a type checker sees the field's type, and a misspelt field does not exist.

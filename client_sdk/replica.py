@@ -9,6 +9,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from types import TracebackType
 from typing import Self
+from weakref import WeakSet
 
 import msgspec
 
@@ -58,7 +59,7 @@ class Replica:
     def __init__(self, store: Store, session: Session, hub: Hub, *, clock: Callable[[], int], random: Random, sleep: Sleep) -> None:
         """Use `Replica.open`."""
         self._store, self._session, self._hub, self._clock, self._random, self._sleep = store, session, hub, clock, random, sleep
-        self._watches: list[Watch] = []
+        self._watches: WeakSet[Watch] = WeakSet()
         self._last_error: str | None = None
 
     @classmethod
@@ -80,7 +81,7 @@ class Replica:
 
     def close(self) -> None:
         """End the watches and close the file. A background sync ends at its next step; better stop it before."""
-        for watch in self._watches:
+        for watch in tuple(self._watches):
             watch.close()
         self._store.close()
 
@@ -116,7 +117,7 @@ class Replica:
     def watch(self, entity: type[Entity] | None = None) -> Watch:
         """An async iterator of sets of changed `(entity, id)`, from now on: after each local edit and each checkpoint."""
         watch = self._hub.watch(entity.spec.name if entity else None)
-        self._watches.append(watch)
+        self._watches.add(watch)
         return watch
 
     # Writing ---------------------------------------------------------------------------------------------------------------

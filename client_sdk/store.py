@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from client_sdk.errors import Closed
+from client_sdk.errors import Closed, SdkError
 from client_sdk.items import Key, OutboxState
 from client_sdk.tables import PREFIX, Value, layout, table_of
 from sync.codec import decode_body, encode_body
@@ -95,11 +95,21 @@ class Store:
         self._connection.execute("PRAGMA journal_mode = WAL")
         # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
         self._connection.execute("PRAGMA synchronous = FULL")
-        with self.write():
-            if self._one("PRAGMA user_version")[0] == 0:
-                for statement in _SCHEMA:
-                    self._run(statement)
-                self._run(f"PRAGMA user_version = {VERSION:d}")
+        self._prepare()
+
+    def _prepare(self) -> None:
+        if self._version() == 0:
+            with self.write():
+                if self._version() == 0:  # no other process has made the tables meanwhile
+                    for statement in _SCHEMA:
+                        self._run(statement)
+                    self._run(f"PRAGMA user_version = {VERSION:d}")
+        if self._version() != VERSION:
+            raise SdkError(f"this file is of version {self._version()}; this app reads version {VERSION}")
+
+    def _version(self) -> int:
+        version: int = self._one("PRAGMA user_version")[0]
+        return version
 
     def close(self) -> None:
         with self._lock:
@@ -372,9 +382,11 @@ class SyncLock:
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
             connection.close()
-            return False
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                return False
+            raise
         self._connection = connection
         return True
 

@@ -28,7 +28,7 @@ class HttpTransport:
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         try:
             reply = await self._client.post(path, content=body, headers=dict(headers))
-        except (httpx.TransportError, httpx.DecodingError, httpx.InvalidURL) as error:
+        except (httpx.TransportError, httpx.DecodingError) as error:
             raise Offline(f"{type(error).__name__}: {error}") from error
         return reply.status_code, reply.content
 
