@@ -66,7 +66,7 @@ def read(cls: type[E], raw: bytes) -> tuple[E, tuple[str, ...]]:
     try:
         return msgspec.convert(known, cls), unread
     except msgspec.ValidationError as error:
-        raise Unreadable(f"{cls.spec.name}: {error}") from error
+        raise Unreadable(f"{cls.spec.name}: this version of the app cannot read {', '.join(unread) or error}") from error
 
 
 def _fits(value: object, declared: object) -> bool:

@@ -188,10 +188,18 @@ class Line:
         self.peer, self.random, self.loss = peer, random, loss
         self.up = True
         self.lose_replies = 0
+        self.down_after: int | None = None
+        self.answers: list[tuple[int, bytes]] = []
+        """Given instead of the peer's."""
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         if not self.up or self.random.random() < self.loss:
             raise Offline("no network")
+        if self.down_after is not None:
+            self.down_after -= 1
+            self.up = self.down_after > 0
+        if self.answers:
+            return self.answers.pop(0)
         answer = self.peer.serve(path, body, headers)
         if self.lose_replies > 0:
             self.lose_replies -= 1
