@@ -28,7 +28,11 @@ MAX_CHANGES: Final = 5_000
 
 
 class Push(msgspec.Struct, frozen=True):
-    """Consecutive transactions of one device. `not_before_ms` is when it was enrolled."""
+    """Consecutive transactions of one device. `not_before_ms` is when it was enrolled.
+
+    A `strict` push is the server's own: an edit of a record that moved past its base is refused instead of merged, and a refused
+    transaction is not kept, since whoever sent it computes anew.
+    """
 
     author: Author
     epoch: int
@@ -37,6 +41,7 @@ class Push(msgspec.Struct, frozen=True):
     received_ms: int
     offset_ms: int = 0
     not_before_ms: int = 0
+    strict: bool = False
 
     @property
     def last_n(self) -> int:
@@ -212,7 +217,7 @@ class _Draft:
         for n, (raw, one) in enumerate(zip(push.raws, parsed, strict=True), push.first_n):
             outcome = self._transaction(push, n, one)
             outcomes.append(Logged(content_hash(raw), outcome))
-            if outcome.kind is OutcomeKind.PARKED:
+            if outcome.kind is OutcomeKind.PARKED and not push.strict:
                 parked.append(ParkedRow(n, raw, outcome.reasons))
         return Result(push, tuple(outcomes), tuple(parked))
 
@@ -233,6 +238,8 @@ class _Draft:
         for at, (spec, edit) in enumerate(parsed.edits):
             try:
                 state = self._state(spec, edit, staged, push)
+                if push.strict and (state.record.seq > edit.base or (state.mask and (spec.name, edit.id) not in staged)):
+                    raise Refused("moved", f"the {spec.name} has changed since version {edit.base}")
                 merged = merge(spec, state.record if state.record.versions else None, edit, push.author, stamp)
             except Refused as refused:
                 reasons.append(refused.reason(at, spec.name, edit.id))

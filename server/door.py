@@ -5,7 +5,7 @@ A commit is a read and a write. The write checks that nothing it read has moved;
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
 
@@ -63,7 +63,7 @@ class _Waiting:
         self.done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
 
     def park_all(self, why: str) -> None:
-        """The database refuses a value that passed all checks: the push is kept whole, and the device's queue goes on."""
+        """Keep the push whole and let the device's queue go on."""
         self.parsed = tuple(Parsed(None, reason=Reason("storage", why)) for _ in self.parsed)
 
 
@@ -72,6 +72,8 @@ class Door:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self.on_ruled: Callable[[int], None] = _nobody
+        """Told the tenant of each commit that touched an entity which rules look at."""
         self._queues: dict[int, list[_Waiting]] = {}
         self._writers: dict[int, asyncio.Task[None]] = {}
         self._reached: dict[tuple[int, str, str], None] = {}
@@ -115,21 +117,32 @@ class Door:
             try:
                 seq = await _write(connection, tenant_id, commit)
             except asyncpg.DataError as error:
-                if len(group) == 1:
-                    group[0].park_all(str(error))
-                else:
-                    for waiting in group:
-                        await self._commit_on(connection, tenant_id, [waiting])
-                    return
+                group = await self._isolate(connection, tenant_id, group, error)
             except asyncpg.PostgresError as error:
                 if error.sqlstate != STALE_CODE:
                     raise
                 group = await _still_fitting(connection, tenant_id, group)
             else:
-                for waiting, result in zip(group, commit.results, strict=True):
-                    if not waiting.done.done():
-                        waiting.done.set_result(Committed(seq, numbered(result.outcomes, seq)))
+                self._settle(tenant_id, group, commit, seq)
                 return
+
+    async def _isolate(
+        self, connection: Connection, tenant_id: int, group: list[_Waiting], error: asyncpg.DataError
+    ) -> list[_Waiting]:
+        """The database refuses a value that passed every check: commit each push alone, and park the one that it is in."""
+        if len(group) == 1:
+            group[0].park_all(str(error))
+            return group
+        for waiting in group:
+            await self._commit_on(connection, tenant_id, [waiting])
+        return []
+
+    def _settle(self, tenant_id: int, group: Iterable[_Waiting], commit: Commit, seq: int) -> None:
+        if any(row.entity in RULED for row in commit.records):
+            self.on_ruled(tenant_id)
+        for waiting, result in zip(group, commit.results, strict=True):
+            if not waiting.done.done():
+                waiting.done.set_result(Committed(seq, numbered(result.outcomes, seq)))
 
     async def _reach(
         self, connection: Connection, tenant_id: int, group: Iterable[_Waiting], stored: Mapping[Key, Stored]
@@ -145,6 +158,10 @@ class Door:
             for row in rows:
                 self._reached[tenant_id, row["holder"].removeprefix("user:"), row["scope"]] = None
         return frozenset((holder, scope) for holder, scope in wanted if (tenant_id, holder, scope) in self._reached)
+
+
+def _nobody(tenant_id: int) -> None:
+    """Nobody listens yet; the events are in the database all the same."""
 
 
 def _one_a_device(queue: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:

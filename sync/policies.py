@@ -196,13 +196,20 @@ class Verdict(enum.Enum):
     FOLLOW = "the incoming value follows from the current one; nothing is held"
 
 
+_PRECEDENCE: Final = {
+    Kind.LAST_WRITER: {Side.SERVER: 0, Side.FIELD: 1, Side.OFFICE: 1},
+    Kind.OFFICE_WINS: {Side.SERVER: 0, Side.FIELD: 1, Side.OFFICE: 2},
+    Kind.FIELD_WINS: {Side.SERVER: 0, Side.OFFICE: 1, Side.FIELD: 2},
+}
+"""Whose value stands where a policy goes by sides: a person's before the server's."""
+
+
 def settle(policy: Policy, current: Write, incoming: Write) -> Verdict:
-    """The verdict on two concurrent, different values of a field whose operation is `set`."""
+    """The verdict on two concurrent, different values of a field whose operation is `set`. A person wins over the server."""
+    precedence = _PRECEDENCE.get(policy.kind, {})
+    if precedence.get(current.side) != precedence.get(incoming.side):
+        return Verdict.TAKE if precedence[incoming.side] > precedence[current.side] else Verdict.KEEP
     match policy.kind:
-        case Kind.OFFICE_WINS if current.side != incoming.side:
-            return Verdict.KEEP if incoming.side is Side.FIELD else Verdict.TAKE
-        case Kind.FIELD_WINS if Side.FIELD in (current.side, incoming.side) and current.side != incoming.side:
-            return Verdict.TAKE if incoming.side is Side.FIELD else Verdict.KEEP
         case Kind.MANUAL:
             return Verdict.WAIT
         case Kind.APPEND_ONLY:

@@ -58,7 +58,7 @@ class Office:
             return {row.name: row.tenant_id for row in rows}
 
     async def create_tenant(self, name: str, *, now_ms: int, incarnation: str) -> int:
-        """A new tenant with its clock, and the server as its first author. Raises sqlalchemy.exc.IntegrityError if the name is taken."""
+        """A new tenant with its clock, and the server as its first author. Raises IntegrityError if the name is taken."""
         async with self.engine.begin() as connection:
             made = await connection.execute(sa.insert(tenant).values(name=name, created_ms=now_ms).returning(tenant.c.tenant_id))
             tenant_id: int = made.scalar_one()
@@ -166,7 +166,7 @@ class Tenant:
             sa.insert(enrolment).values(tenant_id=self.tenant_id, code_hash=code_hash, user_id=user_id, expires_ms=expires_ms)
         )
 
-    async def devices(self) -> Sequence[sa.Row[Any]]:
+    async def devices(self) -> Sequence[Any]:
         """Every device with its user's name and role and how far it is behind the clock, in commits."""
         query = (
             sa.select(

@@ -1,0 +1,128 @@
+"""The HTTP face: routes, bytes in and out, problem documents. What is behind each route lives in its own module."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import asyncpg
+import msgspec
+from litestar import Litestar, Response, get, post
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+
+from server import office_routes
+from server.context import Context
+from server.devices import claim_of
+from server.devices import enrol as spend_code
+from server.exchange import exchange
+from server.problems import MEDIA_TYPE, ProblemError, malformed
+from server.storage import statements
+from server.web import JSON, AnyRequest, answer, answer_json, body_of, context_of
+from sync.codec import refusal
+from sync.derive import json_schema
+from sync.protocol import Enrolment
+
+
+class Board:
+    """Who has seen what: noted at each exchange, written at leisure, so that an idle pull stays one read."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._seen: dict[int, dict[int, tuple[int, int]]] = {}
+
+    def note(self, tenant_id: int, device_no: int, now_ms: int, checkpoint: int) -> None:
+        before = self._seen.setdefault(tenant_id, {}).get(device_no, (0, 0))
+        self._seen[tenant_id][device_no] = (now_ms, max(before[1], checkpoint))
+
+    async def write(self) -> None:
+        seen, self._seen = self._seen, {}
+        for tenant_id, devices in seen.items():
+            async with self._context.pool.connection(tenant_id) as connection:
+                numbers = list(devices)
+                await connection.execute(
+                    statements.NOTE_SEEN, tenant_id, numbers, [devices[n][0] for n in numbers], [devices[n][1] for n in numbers]
+                )
+
+    async def write_for_ever(self, every_s: float) -> None:
+        while True:
+            await asyncio.sleep(every_s)
+            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # the next round tells the same
+                await self.write()
+
+
+@post("/v1/sync")
+async def sync_route(request: AnyRequest) -> Response[bytes]:
+    """One exchange: new transactions up, a page of the feed down."""
+    context = context_of(request)
+    claim = claim_of(request.headers.get("authorization"))
+    body = await body_of(request)
+    done = await exchange(context.pool, context.door, claim, body, now := context.now_ms())
+    board: Board = request.app.state.board
+    board.note(done.device.tenant_id, done.device.author.device, now, done.checkpoint)
+    return answer(request, done.reply)
+
+
+@post("/v1/enrol")
+async def enrol_route(request: AnyRequest) -> Response[bytes]:
+    """Spend a one-time code for a device's token."""
+    context = context_of(request)
+    try:
+        asked = msgspec.json.decode(await body_of(request), type=Enrolment)
+    except msgspec.DecodeError as error:
+        raise malformed(refusal(error)) from error
+    enrolled = await spend_code(context.pool, asked, now_ms=context.now_ms(), random=context.random(42))
+    return answer_json(request, enrolled)
+
+
+@get("/v1/schema")
+async def schema_route(request: AnyRequest) -> Response[bytes]:
+    """JSON Schema of every entity, with each field's policy and writers."""
+    return answer_json(request, json_schema())
+
+
+@get("/v1/health")
+async def health_route(request: AnyRequest) -> Response[bytes]:
+    """Whether the server reaches its database."""
+    await context_of(request).office.tenants()
+    return Response(b'{"status":"ok"}', media_type=JSON)
+
+
+def _problem(_: object, error: Exception) -> Response[bytes]:
+    """Every error leaves as a problem document; what was not foreseen says nothing of its inside."""
+    match error:
+        case ProblemError():
+            found = error
+        case HTTPException():
+            found = ProblemError(
+                error.status_code, error.detail or "The request cannot be served", rule=f"http_{error.status_code}"
+            )
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | OSError():
+            found = ProblemError(
+                503, "The database is not reachable", "nothing was stored; send the same again", rule="unavailable"
+            )
+        case _:
+            found = ProblemError(500, "Something went wrong", "nothing was stored; send the same again", rule="internal")
+    return Response(found.body, media_type=MEDIA_TYPE, status_code=found.problem.status)
+
+
+def create_app(context: Context, *, max_body_bytes: int, board_every_s: float = 2.0) -> Litestar:
+    """The ASGI application on an opened context."""
+    board = Board(context)
+
+    @asynccontextmanager
+    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+        app.state.context, app.state.board, app.state.max_body_bytes = context, board, max_body_bytes
+        writing = asyncio.create_task(board.write_for_ever(board_every_s), name="board")
+        yield
+        writing.cancel()
+        with suppress(asyncio.CancelledError):
+            await writing
+
+    return Litestar(
+        [sync_route, enrol_route, schema_route, health_route, *office_routes.ROUTES],
+        lifespan=[lifespan],
+        exception_handlers={Exception: _problem, HTTPException: _problem},
+        openapi_config=OpenAPIConfig(title="Truckroll", version="1", path="/v1/docs"),
+        request_max_body_size=max_body_bytes,
+        logging_config=None,
+    )

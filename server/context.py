@@ -1,0 +1,60 @@
+"""What one server process holds while it runs: connections, the door, its clock and its source of randomness."""
+
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import procrastinate
+
+from server.door import Door
+from server.settings import Settings
+from server.storage import embedded
+from server.storage.migrate import migrate
+from server.storage.office import Office
+from server.storage.pool import Pool
+from sync.ids import RANDOM_BYTES, ulid
+
+
+def wall_clock_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class Context:
+    """The outer edge: time and randomness enter here and are passed on as values."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        office: Office,
+        jobs: procrastinate.App,
+        *,
+        now_ms: Callable[[], int] = wall_clock_ms,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
+        self.door = Door(pool)
+
+    def new_id(self) -> str:
+        return ulid(self.now_ms(), self.random(RANDOM_BYTES))
+
+
+def database_url(settings: Settings) -> str:
+    """The database to work on: the one named, or the embedded one, started."""
+    return settings.database_url or embedded.start(settings.home)
+
+
+@asynccontextmanager
+async def opened(url: str, *, connections: int = 8, migrated: bool = False) -> AsyncIterator[Context]:
+    """Connections to a database that is brought to today's schema first."""
+    if not migrated:
+        migrate(url)
+    pool = await Pool().open(url, connections)
+    office = Office(url, connections)
+    jobs = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=0, max_size=2))
+    try:
+        async with jobs.open_async():
+            yield Context(pool, office, jobs)
+    finally:
+        await pool.close()
+        await office.close()

@@ -1,0 +1,140 @@
+"""What the office asks over HTTP: records, devices, parked work, enrolment codes, plans."""
+
+from typing import Final, TypeVar
+
+import msgspec
+from litestar import Response, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery
+
+from server.planning import PlanRequest, start_plan
+from server.problems import ProblemError, malformed
+from server.tenants import create_code
+from server.web import AnyRequest, admitted, answer_json, body_of, context_of
+from sync.codec import refusal
+from sync.policies import MANAGERS
+from sync.schema import REGISTRY
+
+PAGE: Final = 500
+T = TypeVar("T")
+
+
+class NewCode(msgspec.Struct, frozen=True):
+    user: str
+
+
+@get("/v1/records/{entity:str}")
+async def records_route(request: AnyRequest, entity: FromPath[str], after: FromQuery[str] = "", limit: FromQuery[int] = PAGE) -> Response[bytes]:
+    """Records of an entity in the order of their ids, a page at a time: pass the last id as `after`."""
+    if entity not in REGISTRY:
+        raise ProblemError(404, "There is no such entity", entity, field="entity", rule="unknown_entity")
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        return answer_json(request, await tenant.records(entity, after=after, limit=max(1, min(limit, PAGE))))
+
+
+@get("/v1/records/{entity:str}/{record_id:str}")
+async def record_route(request: AnyRequest, entity: FromPath[str], record_id: FromPath[str]) -> Response[bytes]:
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        held = await tenant.record(entity, record_id)
+    if held is None:
+        raise ProblemError(404, "There is no such record", f"{entity} {record_id}", rule="not_found")
+    return answer_json(request, held)
+
+
+@get("/v1/devices")
+async def devices_route(request: AnyRequest) -> Response[bytes]:
+    """Every device, and how many commits it has not seen yet."""
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        rows = [dict(row._mapping) for row in await tenant.devices()]  # noqa: SLF001  # public in SQLAlchemy
+    return answer_json(request, rows)
+
+
+@get("/v1/users/{user_id:str}/holdings")
+async def holdings_route(request: AnyRequest, user_id: FromPath[str]) -> Response[bytes]:
+    """Every record that a user may hold now, as `[entity, id, seq, fields]`; asked without the feed, so that it can check it."""
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        held = await tenant.holdings(user_id)
+    return answer_json(request, [[*key, seq, msgspec.Raw(body)] for key, (seq, body) in sorted(held.items())])
+
+
+@get("/v1/parked")
+async def parked_route(request: AnyRequest) -> Response[bytes]:
+    """Transactions that a rule refused, whole, with the reasons."""
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        rows = await tenant.parked()
+    return answer_json(
+        request,
+        [
+            {"device": r.device_name, "user": r.user_id, "n": r.n, "received_ms": r.received_ms, "reasons": r.reasons}
+            | {"transaction": msgspec.Raw(r.payload) if _is_json(r.payload) else repr(r.payload)}
+            for r in rows
+        ],
+    )
+
+
+def _is_json(payload: bytes) -> bool:
+    try:
+        msgspec.json.decode(payload)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+@post("/v1/enrolments")
+async def enrolment_route(request: AnyRequest) -> Response[bytes]:
+    """A one-time code with which a user's device enrols."""
+    device = await admitted(request, MANAGERS)
+    asked = await _decoded(request, NewCode)
+    context = context_of(request)
+    async with context.office.of(device.tenant_id) as tenant:
+        known = await tenant.user(asked.user)
+    if known is None:
+        raise ProblemError(404, "There is no such user", asked.user, field="user", rule="not_found")
+    return answer_json(request, {"code": await create_code(context, device.tenant_id, asked.user)}, 201)
+
+
+@post("/v1/plans")
+async def plan_route(request: AnyRequest) -> Response[bytes]:
+    """Plan a stretch of time as a job of the worker; answers at once with the run's id."""
+    device = await admitted(request)
+    asked = await _decoded(request, PlanRequest)
+    run_id = await start_plan(context_of(request), device.tenant_id, asked)
+    return answer_json(request, {"id": run_id}, 202)
+
+
+@get("/v1/plans/{run_id:str}")
+async def plan_state_route(request: AnyRequest, run_id: FromPath[str]) -> Response[bytes]:
+    """How a run stands: its state, its progress so far and the best plan found."""
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        row = await tenant.plan(run_id)
+    if row is None:
+        raise ProblemError(404, "There is no such run", run_id, rule="not_found")
+    return answer_json(
+        request,
+        {"id": row.id, "state": row.state, "progress": row.progress, "best": row.best, "error": row.error, "request": row.request},
+    )
+
+
+async def _decoded(request: AnyRequest, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(await body_of(request), type=kind)
+    except msgspec.DecodeError as error:
+        raise malformed(refusal(error)) from error
+
+
+ROUTES: Final[list[HTTPRouteHandler]] = [
+    records_route,
+    record_route,
+    devices_route,
+    holdings_route,
+    parked_route,
+    enrolment_route,
+    plan_route,
+    plan_state_route,
+]

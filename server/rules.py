@@ -1,0 +1,170 @@
+"""What the server does of its own accord when something changes. Each rule looks at the state as it is and says what is missing, so
+running it twice changes nothing; the list of what to look at is written in the same commit as the change itself.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+import asyncpg
+import msgspec
+import sqlalchemy.exc
+
+from server.author import Broken, create, update, write
+from server.context import Context
+from server.storage.office import Tenant
+from server.storage.tables import projections
+from sync.entities.flows import AppointmentStatus, LeadStatus, Stage, WorkOrderStatus
+from sync.protocol import Change, OutcomeKind
+
+BATCH: Final = 200
+ATTEMPTS: Final = 5
+SWEEP_S: Final = 20.0
+"""How often every tenant is looked at, for what another process left behind when it died."""
+
+_log: Final = logging.getLogger(__name__)
+Rule = Callable[[Tenant, str, int, dict[str, Any]], Awaitable[Iterable[Change]]]
+
+
+async def route_lead(tenant: Tenant, lead_id: str, seq: int, lead: dict[str, Any]) -> Iterable[Change]:
+    """A captured lead goes to the rep of its territory who has the fewest in hand."""
+    if lead.get("owner") or lead.get("status", LeadStatus.CAPTURED) != LeadStatus.CAPTURED:
+        return ()
+    territory = await _territory(tenant, lead)
+    owners = await tenant.representatives(territory) or await tenant.representatives("")
+    if not owners:
+        return ()
+    return (update("lead", lead_id, seq, owner=owners[0], territory=territory),)
+
+
+async def _territory(tenant: Tenant, lead: dict[str, Any]) -> str:
+    for entity in ("site", "account"):
+        if lead.get(entity):
+            held = await tenant.record(entity, lead[entity])
+            found: str = msgspec.json.decode(held.fields).get("territory", "") if held else ""
+            if found:
+                return found
+    return ""
+
+
+async def tell_outcome(tenant: Tenant, opportunity_id: str, _seq: int, opportunity: dict[str, Any]) -> Iterable[Change]:
+    """What became of an opportunity is what became of its lead, and so reaches whoever captured it."""
+    stage = opportunity.get("stage", Stage.PROSPECT)
+    if not opportunity.get("lead") or stage not in (Stage.WON, Stage.LOST):
+        return ()
+    held = await tenant.record("lead", opportunity["lead"])
+    if held is None:
+        return ()
+    lead = msgspec.json.decode(held.fields)
+    status = LeadStatus.WON if stage == Stage.WON else LeadStatus.LOST
+    if lead.get("status", LeadStatus.CAPTURED) not in (LeadStatus.CONVERTED, LeadStatus.WON, LeadStatus.LOST):
+        return ()
+    if lead["status"] == status:
+        return ()
+    return (update("lead", held.id, held.seq, status=status, opportunity=opportunity_id),)
+
+
+_DONE: Final = frozenset({AppointmentStatus.COMPLETED, AppointmentStatus.CANCELED})
+_UNDERWAY: Final = frozenset({AppointmentStatus.TRAVELING, AppointmentStatus.ON_SITE, AppointmentStatus.IN_PROGRESS})
+
+
+async def follow_visits(tenant: Tenant, _appointment_id: str, _seq: int, appointment: dict[str, Any]) -> Iterable[Change]:
+    """A work order's status follows from its appointments; a visit that could not be completed calls for another one."""
+    held = await tenant.record("work_order", appointment["work_order"])
+    if held is None:
+        return ()
+    order = msgspec.json.decode(held.fields)
+    table = projections["appointment"].c
+    visits = await tenant.rows("appointment", [table.work_order == held.id])
+    statuses = {AppointmentStatus(visit.status) for visit in visits}
+    now = WorkOrderStatus(order.get("status", WorkOrderStatus.NEW))
+    found: list[Change] = []
+    target = _order_status(now, statuses)
+    if target is not None:
+        found.append(update("work_order", held.id, held.seq, status=target))
+    failed = [v for v in visits if v.status == AppointmentStatus.CANNOT_COMPLETE]
+    for visit in failed:
+        # The id follows from the failed visit, so that looking again does not call for a third one.
+        next_id = f"{visit.id}.next"
+        if await tenant.record("appointment", next_id) is None:
+            found.append(create("appointment", next_id, work_order=held.id, duration_s=visit.duration_s))
+    return found
+
+
+def _order_status(now: WorkOrderStatus, visits: set[AppointmentStatus]) -> WorkOrderStatus | None:
+    planned = (WorkOrderStatus.NEW, WorkOrderStatus.OPEN)
+    active = (*planned, WorkOrderStatus.SCHEDULED)
+    if AppointmentStatus.COMPLETED in visits and visits <= _DONE and now in (*active, WorkOrderStatus.IN_PROGRESS):
+        return WorkOrderStatus.WORK_DONE
+    if visits & _UNDERWAY and now in active:
+        return WorkOrderStatus.IN_PROGRESS
+    if visits & {AppointmentStatus.SCHEDULED, AppointmentStatus.DISPATCHED, AppointmentStatus.ACCEPTED} and now in planned:
+        return WorkOrderStatus.SCHEDULED
+    return None
+
+
+RULES: Final[dict[str, tuple[Rule, ...]]] = {
+    "lead": (route_lead,),
+    "opportunity": (tell_outcome,),
+    "appointment": (follow_visits,),
+}
+
+
+class Rules:
+    """Runs the rules of a process's tenants, woken by the door."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._due: set[int] = set()
+        self._wake = asyncio.Event()
+
+    def note(self, tenant_id: int) -> None:
+        self._due.add(tenant_id)
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For ever: the tenants that were noted, and now and then all of them."""
+        while True:
+            self._due.update((await self._context.office.tenants()).values())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SWEEP_S):
+                    while True:
+                        await self._drain()
+                        await self._wake.wait()
+
+    async def _drain(self) -> None:
+        self._wake.clear()
+        while self._due:
+            tenant_id = self._due.pop()
+            try:
+                while await self.step(tenant_id):
+                    pass
+            except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError):
+                _log.exception("rules of tenant %d wait for the next sweep", tenant_id)
+
+    async def step(self, tenant_id: int) -> int:
+        """Take a batch of changed records and do what the rules say; returns how many records were looked at."""
+        async with self._context.office.of(tenant_id) as tenant:
+            events = await tenant.take_events(BATCH)
+            for entity, record_id in events:
+                for rule in RULES[entity]:
+                    await self._apply(tenant, rule, entity, record_id)
+        return len(events)
+
+    async def _apply(self, tenant: Tenant, rule: Rule, entity: str, record_id: str) -> None:
+        for _ in range(ATTEMPTS):
+            held = await tenant.record(entity, record_id)
+            if held is None:
+                return
+            changes = tuple(await rule(tenant, record_id, held.seq, msgspec.json.decode(held.fields)))
+            if not changes:
+                return
+            try:
+                committed = await write(self._context, tenant.tenant_id, rule.__name__, [changes])
+            except Broken:  # a fault in the rule must not hold up the others
+                _log.exception("%s on %s %s", rule.__name__, entity, record_id)
+                return
+            if committed.outcomes[0].kind is not OutcomeKind.PARKED:
+                return  # otherwise a record moved between the look and the write: look again

@@ -1,0 +1,76 @@
+"""Running the server: the web process and, unless told otherwise, a worker process of its own beside it."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+
+from server.app import create_app
+from server.context import Context, database_url, opened
+from server.jobs import register, run_worker
+from server.rules import Rules
+from server.settings import Settings
+from server.storage.migrate import migrate
+
+
+@asynccontextmanager
+async def running_rules(context: Context) -> AsyncIterator[None]:
+    """Rules at work in this process, woken by its own door."""
+    rules = Rules(context)
+    context.door.on_ruled = rules.note
+    task = asyncio.create_task(rules.run(), name="rules")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def serve(settings: Settings, *, with_worker: bool = True) -> None:
+    """Serve until SIGINT or SIGTERM. The embedded database is started if no other is named."""
+    url = database_url(settings)
+    migrate(url)
+    worker = await _start_worker(url) if with_worker else None
+    try:
+        async with opened(url, connections=settings.connections, migrated=True) as context, running_rules(context):
+            app = create_app(context, max_body_bytes=settings.max_body_bytes)
+            config = uvicorn.Config(
+                app,
+                host=settings.host,
+                port=settings.port,
+                log_level="warning",
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=5,
+            )
+            await uvicorn.Server(config).serve()
+    finally:
+        if worker is not None:
+            with contextlib.suppress(ProcessLookupError):
+                worker.terminate()
+            await worker.wait()
+
+
+async def _start_worker(url: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(sys.executable, "-m", "server.serve", url)
+
+
+async def work(url: str) -> None:
+    """Work on jobs until SIGINT or SIGTERM."""
+    async with opened(url, connections=4, migrated=True) as context:
+        register(context.jobs)
+        task = asyncio.create_task(run_worker(context))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        async with running_rules(context):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+if __name__ == "__main__":
+    asyncio.run(work(sys.argv[1]))

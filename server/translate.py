@@ -1,0 +1,188 @@
+"""Records to a planning problem and a plan back to ordinary changes. The only place where the two vocabularies meet. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from dispatch import Break, Fact, Job, Place, Plan, Problem, Published, Shift, SkillHeld, SkillNeed, Window, Worker, estimate
+from server.author import update
+from sync.entities.flows import AppointmentStatus as A
+from sync.protocol import Change
+
+STARTED: Final = frozenset({A.TRAVELING, A.ON_SITE, A.IN_PROGRESS, A.PAUSED, A.COMPLETED, A.CANNOT_COMPLETE})
+PLANNABLE: Final = frozenset({A.UNSCHEDULED, A.SCHEDULED, A.DISPATCHED, A.ACCEPTED, A.REJECTED})
+_PEACE: Final = {A.SCHEDULED: 1, A.DISPATCHED: 5, A.ACCEPTED: 20}
+"""What it costs in peace to move an appointment that nobody, the device, or the technician knows of."""
+
+
+class Day(msgspec.Struct, frozen=True):
+    """The rows that a plan is made of, and the stretch of time it covers, in milliseconds since 1970."""
+
+    start_ms: int
+    end_ms: int
+    now_ms: int
+    appointments: Sequence[Any]
+    orders: Mapping[str, Any]
+    sites: Mapping[str, Any]
+    technicians: Sequence[Any]
+    skills: Sequence[Any]
+    shifts: Sequence[Any]
+    bases: Mapping[str, int]
+    """The seq at which each appointment was read."""
+
+
+class Question(msgspec.Struct, frozen=True):
+    """The problem, and what cannot even be asked: appointment id → why."""
+
+    problem: Problem
+    left_out: Mapping[str, str]
+
+
+def question(day: Day) -> Question:
+    """The planning problem of a day; times in it are seconds since `start_ms`."""
+    points: list[tuple[float, float]] = []
+    left_out: dict[str, str] = {}
+    workers = tuple(_worker(day, technician, points) for technician in day.technicians if technician.active is not False)
+    shifts = {worker.id: len(worker.shifts) for worker in workers}
+    jobs: list[Job] = []
+    published: list[Published] = []
+    places: dict[str, int] = {}
+    for appointment in day.appointments:
+        order = day.orders.get(appointment.work_order)
+        site = day.sites.get(order.site) if order else None
+        if order is None or site is None or site.position is None:
+            left_out[appointment.id] = "the site has no position on the map"
+            continue
+        if order.site not in places:
+            places[order.site] = _point(points, site.position)
+        job = _job(day, appointment, order, places[order.site], shifts)
+        if job is None:
+            continue
+        jobs.append(job)
+        peace = _PEACE.get(A(appointment.status))
+        if peace and appointment.technician in shifts and appointment.planned_start is not None:
+            start_s = _seconds(day, appointment.planned_start)
+            published.append(
+                Published(job=job.id, worker=appointment.technician, start_s=start_s, move_worker=peace, move_time=peace)
+            )
+    problem = Problem(
+        workers=workers,
+        jobs=tuple(jobs),
+        travel=estimate(points),
+        places=tuple(Place(lat=lat, lon=lon) for lat, lon in points),
+        now_s=_seconds(day, day.now_ms) if day.now_ms > day.start_ms else None,
+        published=tuple(published),
+    )
+    return Question(problem, left_out)
+
+
+def changes(day: Day, plan: Plan) -> Iterable[Change]:
+    """One change for each appointment that the plan places elsewhere than it stands."""
+    rows = {appointment.id: appointment for appointment in day.appointments}
+    for route in plan.routes:
+        for stop in route.stops:
+            row = rows.get(stop.job)
+            if stop.kind != "job" or row is None or A(row.status) in STARTED:
+                continue
+            fields: dict[str, Any] = {
+                "technician": route.worker,
+                "planned_start": day.start_ms + stop.start_s * 1000,
+                "planned_end": day.start_ms + stop.end_s * 1000,
+                "travel_s": stop.travel_s,
+            }
+            if A(row.status) in (A.UNSCHEDULED, A.REJECTED):
+                fields["status"] = A.SCHEDULED
+            fields = {name: value for name, value in fields.items() if getattr(row, name) != value}
+            if fields:
+                yield update("appointment", row.id, day.bases[row.id], **fields)
+    for left in plan.unserved:
+        row = rows.get(left.job)
+        if row is not None and A(row.status) is A.SCHEDULED and not row.pinned:
+            yield update("appointment", row.id, day.bases[row.id], technician=None, planned_start=None, status=A.UNSCHEDULED)
+
+
+def _seconds(day: Day, at_ms: int) -> int:
+    return (at_ms - day.start_ms) // 1000
+
+
+def _point(points: list[tuple[float, float]], position: Mapping[str, float]) -> int:
+    points.append((position["lat"], position["lon"]))
+    return len(points) - 1
+
+
+def _worker(day: Day, technician: Any, points: list[tuple[float, float]]) -> Worker:
+    home = _point(points, technician.home) if technician.home else None
+    return Worker(
+        id=technician.id,
+        shifts=tuple(_shift(day, shift, home) for shift in day.shifts if shift.technician == technician.id),
+        skills=tuple(
+            SkillHeld(
+                held.skill,
+                held.level,
+                None if held.valid_from is None else _seconds(day, held.valid_from),
+                None if held.valid_to is None else _seconds(day, held.valid_to),
+            )
+            for held in day.skills
+            if held.technician == technician.id
+        ),
+        territories=frozenset(technician.territories or ()),
+        pace_pct=round(100 * (technician.speed_factor or 1)),
+    )
+
+
+def _shift(day: Day, shift: Any, home: int | None) -> Shift:
+    breaks: tuple[Break, ...] = ()
+    if shift.break_s and shift.break_earliest is not None and shift.break_latest is not None:
+        breaks = (Break(_seconds(day, shift.break_earliest), _seconds(day, shift.break_latest), shift.break_s),)
+    return Shift(
+        start_s=_seconds(day, shift.start), end_s=_seconds(day, shift.end), start_place=home, end_place=home, breaks=breaks
+    )
+
+
+def _job(day: Day, appointment: Any, order: Any, place: int, shifts: Mapping[str, int]) -> Job | None:
+    status = A(appointment.status)
+    fact = None
+    if status in STARTED:
+        if not shifts.get(appointment.technician) or appointment.planned_start is None:
+            return None
+        fact = _fact(day, appointment)
+    due = appointment.due or order.due
+    return Job(
+        id=appointment.id,
+        place=place,
+        duration_s=appointment.duration_s,
+        windows=_windows(day, appointment),
+        release_s=None if appointment.earliest is None else _seconds(day, appointment.earliest),
+        due_s=None if due is None else _seconds(day, due),
+        priority=order.priority,
+        skills=(SkillNeed(order.skill, order.skill_level),) if order.skill else (),
+        territory=None,
+        pinned_worker=appointment.technician if appointment.pinned else None,
+        pinned_start_s=_seconds(day, appointment.planned_start) if appointment.pinned and appointment.planned_start else None,
+        fact=fact,
+    )
+
+
+def _windows(day: Day, appointment: Any) -> tuple[Window, ...]:
+    if appointment.promised_from is None and appointment.promised_to is None:
+        return ()
+    start = appointment.promised_from if appointment.promised_from is not None else day.start_ms
+    end = appointment.promised_to if appointment.promised_to is not None else day.end_ms
+    return (Window(_seconds(day, start), _seconds(day, end)),)
+
+
+def _fact(day: Day, appointment: Any) -> Fact:
+    """What has begun stands as it happened: by its actual times where they are known, else as planned."""
+    times = {entry["status"]: entry["at"] for entry in appointment.actual or ()}
+    start_ms = times.get(A.IN_PROGRESS) or times.get(A.ON_SITE) or appointment.planned_start
+    end_ms = times.get(A.COMPLETED) or times.get(A.CANNOT_COMPLETE) or start_ms + appointment.duration_s * 1000
+    shift = next(
+        (
+            at
+            for at, one in enumerate(s for s in day.shifts if s.technician == appointment.technician)
+            if one.start <= start_ms <= one.end
+        ),
+        0,
+    )
+    return Fact(worker=appointment.technician, shift=shift, start_s=_seconds(day, start_ms), end_s=_seconds(day, end_ms))
