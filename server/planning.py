@@ -56,8 +56,7 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
             sa.func.coalesce(a.promised_to, request.end_ms) >= request.start_ms,
         ),
     )
-    async with office.of(tenant_id) as tenant:
-        await tenant.connection.execute(sa.text("set transaction isolation level repeatable read"))
+    async with office.of(tenant_id, snapshot=True) as tenant:
         appointments = await tenant.rows("appointment", [a.status.in_([*PLANNABLE, *STARTED]), overlaps])
         orders = await tenant.rows("work_order", [projections["work_order"].c.id.in_({row.work_order for row in appointments})])
         sites = await tenant.rows("site", [projections["site"].c.id.in_({row.site for row in orders})])

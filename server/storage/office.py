@@ -45,9 +45,11 @@ class Office:
         await self.engine.dispose()
 
     @asynccontextmanager
-    async def of(self, tenant_id: int) -> AsyncIterator["Tenant"]:
-        """One transaction on one tenant's rows."""
+    async def of(self, tenant_id: int, *, snapshot: bool = False) -> AsyncIterator["Tenant"]:
+        """One transaction on one tenant's rows; as a `snapshot`, all its reads see the same moment."""
         async with self.engine.begin() as connection:
+            if snapshot:
+                await connection.execute(sa.text("set transaction isolation level repeatable read"))
             await connection.execute(sa.select(sa.func.set_config("app.tenant", str(tenant_id), True)))  # noqa: FBT003  # "local"
             yield Tenant(connection, tenant_id)
 
