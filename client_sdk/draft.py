@@ -104,7 +104,8 @@ class Draft:
             raise SdkError(f"transaction {self.n} is stored: nothing can be added to it")
         key = (change.entity, change.id)
         try:
-            edit = decode_edit(spec, _as_sent(change))
+            edit = decode_edit(spec, change)
+            _check_sent(change)
         except Refused as refused:
             raise Invalid(*key, refused.field, refused.rule, refused.detail) from refused
         self._bodies[key] = overlay(spec, self._body(key), edit)
@@ -151,10 +152,10 @@ def _change(key: Key, base: int, op: Op, values: Mapping[str, Any], body: Body, 
             return Change(*key, base=base, append=msgspec.Raw(_encode(values)))
 
 
-def _as_sent(change: Change) -> Change:
-    """The change as its reader will see it, so that nothing is stored that does not decode. Raises `Refused`."""
+def _check_sent(change: Change) -> None:
+    """Read the change as its receiver will, so that nothing is stored that does not decode. Raises `Refused`."""
     try:
-        return _decode(_encode(change))
+        _decode(_encode(change))
     except msgspec.DecodeError as error:
         raise refusal(error) from error
 

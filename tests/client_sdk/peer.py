@@ -4,7 +4,7 @@ Who holds which scope is set by the test (`holds`). Pages are cut small on purpo
 another one from where it began, until one fits a page, which is what the protocol promises of a checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
@@ -191,6 +191,8 @@ class Line:
         self.down_after: int | None = None
         self.answers: list[tuple[int, bytes]] = []
         """Given instead of the peer's."""
+        self.meanwhile: Callable[[], None] | None = None
+        """Called while a request is on its way."""
 
     async def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         if not self.up or self.random.random() < self.loss:
@@ -198,6 +200,8 @@ class Line:
         if self.down_after is not None:
             self.down_after -= 1
             self.up = self.down_after > 0
+        if self.meanwhile:
+            self.meanwhile()
         if self.answers:
             return self.answers.pop(0)
         answer = self.peer.serve(path, body, headers)

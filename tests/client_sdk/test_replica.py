@@ -457,3 +457,15 @@ async def test_a_closed_replica_says_so(ana: Replica) -> None:
     ana.close()
     with pytest.raises(Closed):
         ana.query(Account)
+
+
+async def test_entering_a_scope_that_is_held_replaces_it(ana: Replica) -> None:
+    """Access was withdrawn and given back between two syncs: what left it meanwhile must go."""
+    with ana.edit() as tx:
+        tx.set(WorkOrder, "wo1", cause="valve")
+    whole = WireRecord("appointment", "visit2", 99, {"work_order": "wo1"})
+    ledger.receive(ana._store, Reply(0, 0, Page("1/0", enter=("work_order:wo1",), whole=(whole,))), DAWN_MS)
+    assert [visit.id for visit in ana.query(Appointment)] == ["visit2"]
+    order = ana.get(WorkOrder, "wo1")
+    assert order
+    assert order.fields.cause == "valve"
