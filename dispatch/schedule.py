@@ -80,18 +80,23 @@ def lay_out(problem: Problem, way: Way, visits: Sequence[Visit], gaps: Sequence[
     `gaps` says for each pending break where it falls: 0 before the day starts, g from 1 to len(visits) on the drive to visit g - 1,
     len(visits) + 1 on the drive home, len(visits) + 2 after the day has ended. With None the best gaps are found by trial.
     """
-    if gaps is not None:
-        whole = _whole(problem, way, visits, gaps)
-        return None if whole is None else _timed(problem, way, visits, gaps, whole.ready_s)
+    chosen = best_gaps(problem, way, visits) if gaps is None else gaps
+    whole = None if chosen is None else _whole(problem, way, visits, chosen)
+    return None if whole is None or chosen is None else _timed(problem, way, visits, chosen, whole.ready_s)
+
+
+def best_gaps(problem: Problem, way: Way, visits: Sequence[Visit]) -> tuple[int, ...] | None:
+    """Where the pending breaks fall so that the day is least, by trial of all; None when no times keep every bound."""
     best: Route | None = None
+    found: tuple[int, ...] | None = None
     for trial in combinations_with_replacement(range(len(visits) + 3), len(way.breaks)):
         whole = _whole(problem, way, visits, trial)
         if whole is None:
             continue
         route = _timed(problem, way, visits, trial, whole.ready_s)
         if best is None or (route.overtime_s, route.duty_s, route.end_s) < (best.overtime_s, best.duty_s, best.end_s):
-            best = route
-    return best
+            best, found = route, trial
+    return found
 
 
 def _visit_work_s(problem: Problem, way: Way, visit: Visit) -> int:

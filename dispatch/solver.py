@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 
-from dispatch import ortools_search
+from dispatch.anneal import Run, spend
 from dispatch.compile import Compiled, compile_problem
+from dispatch.kernel.engine import trips_of_visits, visits_of_trips
+from dispatch.kernel.tables import tables
 from dispatch.plan import Plan, Route, Score, Unserved
 from dispatch.problem import Problem
 from dispatch.reasons import why_unserved
-from dispatch.schedule import Visit, lay_out, windows_in_order
+from dispatch.schedule import Visit, best_gaps, lay_out, windows_in_order
 from dispatch.score import score
+
+Laid: TypeAlias = Mapping[int, tuple[Sequence[Visit], Sequence[int] | None]]  # by way: visits in order, gaps of the breaks
+
+PROGRESS_S = 0.1
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -28,51 +35,63 @@ class Progress(Struct, frozen=True, kw_only=True):
 def solve(
     problem: Problem,
     *,
-    seconds: float = 10.0,
+    seconds: float | None = 10.0,
+    iterations: int | None = None,
     seed: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     start: Plan | None = None,
 ) -> Plan:
-    """The best plan found in `seconds`, never worse than `start` when that still holds.
+    """The best plan found in `seconds`, or in `iterations` when given; never worse than `start` as far as that still holds.
 
-    `on_progress` is called in this thread whenever the plan improves; `should_stop` is asked every few hundredths of a second, and
-    when it says True the best plan so far is returned. The plan always passes `verify`.
+    With `iterations` the same problem, seed and start give the same plan. `on_progress` is called in this thread when the plan
+    improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says True the best
+    plan so far is returned. The plan always passes `verify`.
     """
     compiled = compile_problem(problem)
     began_s = time.monotonic()
-    best = {} if start is None else visits_of(compiled, start)
-    plan = assemble(compiled, best, seed=seed)
-    orders = tuple(tuple(visit.job for visit in best.get(r, ())) for r in range(len(compiled.ways))) if best else None
-    for news in ortools_search.search(problem, orders, seconds=seconds, seed=seed):
-        if should_stop is not None and should_stop():
-            break
-        if news is None:
-            continue
-        visits = _laid_out(compiled, news)
-        found = assemble(compiled, visits, seed=seed)
-        if found.score < plan.score:
-            plan, best = found, visits
-            if on_progress is not None:
-                elapsed_s = time.monotonic() - began_s
+    given = {} if start is None else visits_of(compiled, start)
+    if not compiled.ways or not compiled.open_jobs:
+        return assemble(compiled, given, seed=seed, explain=True)
+    data = tables(compiled)
+    floor = assemble(compiled, given, seed=seed)
+    run = Run(compiled, data, seed, None if iterations is not None else seconds, iterations)
+    best, done, told_s = given, 0, -1.0
+    for news in spend(run, trips_of_visits(compiled, data, given) if given else None, should_stop or _never):
+        done = news.iterations
+        if news.trips is not None:
+            best = visits_of_trips(compiled, data, news.trips)
+            elapsed_s = time.monotonic() - began_s
+            if on_progress is not None and elapsed_s - told_s > PROGRESS_S:
+                told_s = elapsed_s
+                plan = assemble(compiled, best, seed=seed, iterations=done)
                 on_progress(Progress(seconds=elapsed_s, jobs_served=plan.served, score=plan.score, plan=plan))
-    return assemble(compiled, best, seed=seed, explain=True)
+    found = assemble(compiled, best, seed=seed, iterations=done)
+    if found.score > floor.score:
+        best = given
+    return assemble(compiled, best, seed=seed, iterations=done, explain=True)
 
 
-def _laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> dict[int, list[Visit]]:
-    visits = {}
+def _never() -> bool:
+    return False
+
+
+def _laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> Laid:
+    visits: dict[int, tuple[list[Visit], tuple[int, ...]]] = {}
     for r, order in enumerate(orders):
-        chosen = windows_in_order(compiled, compiled.ways[r], order) if order else None
-        if chosen is not None and lay_out(compiled.problem, compiled.ways[r], chosen) is not None:
-            visits[r] = chosen
+        way = compiled.ways[r]
+        chosen = windows_in_order(compiled, way, order) if order else None
+        gaps = None if chosen is None else best_gaps(compiled.problem, way, chosen)
+        if chosen is not None and gaps is not None:
+            visits[r] = (chosen, gaps)
     return visits
 
 
-def visits_of(compiled: Compiled, plan: Plan) -> dict[int, list[Visit]]:
+def visits_of(compiled: Compiled, plan: Plan) -> Laid:
     """A plan's open jobs by way, as far as they still fit: what the problem no longer allows is left out, last job first."""
     ways = {(compiled.problem.workers[way.worker].id, way.shift): r for r, way in enumerate(compiled.ways)}
     rank = {compiled.problem.jobs[i].id: k for k, i in enumerate(compiled.open_jobs)}
-    visits: dict[int, list[Visit]] = {}
+    visits: dict[int, tuple[list[Visit], tuple[int, ...]]] = {}
     taken: set[str] = set()
     for route in plan.routes:
         r = ways.get((route.worker, route.shift))
@@ -90,7 +109,7 @@ def visits_of(compiled: Compiled, plan: Plan) -> dict[int, list[Visit]]:
     return visits
 
 
-def assemble(compiled: Compiled, visits: Mapping[int, Sequence[Visit]], *, seed: int = 0, explain: bool = False) -> Plan:
+def assemble(compiled: Compiled, visits: Laid, *, seed: int = 0, iterations: int = 0, explain: bool = False) -> Plan:
     """The plan of these visits by way. With `explain` every unserved job gets its reason; without, a short word."""
     problem = compiled.problem
     routes: list[Route] = []
@@ -98,7 +117,8 @@ def assemble(compiled: Compiled, visits: Mapping[int, Sequence[Visit]], *, seed:
     for r, way in enumerate(compiled.ways):
         if not visits.get(r) and not way.facts:
             continue
-        route = lay_out(problem, way, visits.get(r, ()))
+        row, gaps = visits.get(r, ((), None))
+        route = lay_out(problem, way, row, gaps)
         if route is None:
             raise ValueError(f"shift {way.shift} of {problem.workers[way.worker].id} cannot be laid out")
         routes.append(route)
@@ -108,5 +128,5 @@ def assemble(compiled: Compiled, visits: Mapping[int, Sequence[Visit]], *, seed:
         id_ = problem.jobs[i].id
         if id_ not in served:
             brief = Unserved(job=id_, rule="no_room", words="not placed yet")
-            unserved.append(why_unserved(compiled, visits, k) if explain else brief)
-    return Plan(routes=tuple(routes), unserved=tuple(unserved), score=score(problem, routes), seed=seed)
+            unserved.append(why_unserved(compiled, {r: row for r, (row, _) in visits.items()}, k) if explain else brief)
+    return Plan(routes=tuple(routes), unserved=tuple(unserved), score=score(problem, routes), seed=seed, iterations=iterations)

@@ -34,6 +34,35 @@ def job_prices(compiled: Compiled) -> Ints:
     return prices
 
 
+def late_price(compiled: Compiled) -> int:
+    """Cost of a weighted second of lateness: five minutes of it outweigh any insertion ten times."""
+    return max(1, dearest_insertion(compiled) // 30)
+
+
+def move_price(compiled: Compiled) -> int:
+    """Cost of a unit of moving what was published: one outweighs any insertion."""
+    return dearest_insertion(compiled)
+
+
+def search_prices(compiled: Compiled) -> Ints:
+    """`job_prices` raised so that serving a job late, or moved, is still cheaper than leaving it out."""
+    prices = job_prices(compiled)
+    late, move = late_price(compiled), move_price(compiled)
+    moved = {entry.job: entry.move_worker for entry in compiled.problem.published}
+    worst = 0
+    for options, i in zip(compiled.alternatives, compiled.open_jobs, strict=True):
+        dearest = max((option.late * late + option.moves * move for option in options), default=0)
+        worst = max(worst, dearest + moved.get(compiled.problem.jobs[i].id, 0) * move)
+    if worst == 0:
+        return prices
+    unit = dearest_insertion(compiled)
+    factor = min(1 + worst // unit, max(1, LARGEST // max(1, int(prices.max()) * len(prices))))
+    mandatory = np.array(
+        [compiled.problem.jobs[i].priority is not None or compiled.problem.jobs[i].pinned for i in compiled.open_jobs]
+    )
+    return np.where(mandatory, prices * factor, prices)
+
+
 def dearest_insertion(compiled: Compiled) -> int:
     """More than any one insertion can add to the cost of a plan."""
     problem = compiled.problem

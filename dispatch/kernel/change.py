@@ -1,0 +1,368 @@
+"""Changes to a route: where a job can go in a gap, putting it there, taking jobs out, and re-seating breaks and the depot call."""
+
+from __future__ import annotations
+
+from dispatch.kernel.jit import compiled
+from dispatch.kernel.route import (
+    Stretch,
+    ahead,
+    arc,
+    bounded,
+    fits,
+    join,
+    judge,
+    keep,
+    link,
+    node,
+    onward,
+    own_price,
+    paused,
+    priced,
+    relabel,
+    site,
+)
+from dispatch.kernel.shape import (
+    AFTER_DEPOT,
+    ARC,
+    BEFORE,
+    BEGUN,
+    BEHIND,
+    BIG,
+    CALL,
+    CALL_AT,
+    CHOICE,
+    COST,
+    DEPOT,
+    EXTRA,
+    FIRST,
+    FULL,
+    GAP,
+    JOB_COUNT,
+    JOBS,
+    LENGTH,
+    OFFER,
+    OPTION,
+    OPTIONS,
+    OPTIONS_END,
+    PACE,
+    PAUSES,
+    PRICE,
+    ROW,
+    SECOND,
+    WAY,
+    WAY_OF,
+    Data,
+    State,
+)
+
+
+@compiled
+def try_gap(d: Data, s: State, r: int, p: int, j: int) -> None:
+    """Offers job j before item p of way r in every arrangement of the breaks nearby, with a depot call where one is needed."""
+    how = fits(d, s, r, j, p)
+    if how == 0:
+        return
+    if how == 2:
+        try_calls(d, s, r, p, j)
+        return
+    if d.ways[r, PAUSES] == 0:
+        judge(d, s, r, p, j, 0, 0, 0, 0)
+    elif s.sums[0, r, JOBS] == 0:
+        try_empty(d, s, r, j)
+    else:
+        try_breaks(d, s, r, p, j)
+
+
+@compiled
+def try_empty(d: Data, s: State, r: int, j: int) -> None:
+    """The first job of a way: its breaks in order before the start, on the way out, on the way back, or after the end."""
+    count = d.ways[r, PAUSES]
+    every = (1 << count) - 1
+    for a in range(count + 1):
+        for b in range(a, count + 1):
+            for c in range(b, count + 1):
+                low, mid, high = (1 << a) - 1, (1 << b) - 1, (1 << c) - 1
+                judge(d, s, r, 0, j, mid ^ low, high ^ mid, low, every ^ high)
+
+
+@compiled
+def try_breaks(d: Data, s: State, r: int, p: int, j: int) -> None:
+    """Breaks of the gap before or after the job, and one from outside the day moved in beside it."""
+    mask = int(s.gap[0, r, p + 1])
+    before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
+    judge(d, s, r, p, j, mask, 0, before, behind)
+    low = 0
+    for k in range(d.ways[r, PAUSES]):
+        bit = 1 << k
+        if mask & bit:
+            judge(d, s, r, p, j, low, mask ^ low, before, behind)
+            low |= bit
+    if behind:
+        bit = behind & -behind
+        judge(d, s, r, p, j, mask, bit, before, behind ^ bit)
+        if mask == 0:
+            judge(d, s, r, p, j, bit, 0, before, behind ^ bit)
+    if before:
+        bit = 1
+        while bit * 2 <= before:
+            bit *= 2
+        judge(d, s, r, p, j, bit, mask, before ^ bit, behind)
+        if mask == 0:
+            judge(d, s, r, p, j, 0, bit, before ^ bit, behind)
+
+
+@compiled
+def try_calls(d: Data, s: State, r: int, p: int, j: int) -> None:
+    """Job j in gap p together with a first call at a depot, at any earlier gap or, where tools allow, any later one."""
+    n = d.jobs.shape[0]
+    for o in range(d.jobs[j, OPTIONS], d.jobs[j, OPTIONS_END]):
+        here = (d.work[d.ways[r, PACE], j], d.option[o, 0], d.option[o, 1])
+        chain = here
+        first = d.place[j]
+        arcs = s.sums[0, r, ARC] - (
+            arc(d, r, site(d, s, r, p - 1), site(d, s, r, p)) if s.sums[0, r, JOBS] > 0 or d.ways[r, BEGUN] else 0
+        )
+        arcs += arc(d, r, d.place[j], site(d, s, r, p))
+        end = join(link(d, r, d.place[j], site(d, s, r, p), s.gap[0, r, p + 1]), onward(s, r, p))
+        between = arc(d, r, site(d, s, r, p - 1), d.place[j])
+        for q in range(p, -1, -1):
+            if q < p:
+                mask = 0 if q + 1 == p else int(s.gap[0, r, q + 2])
+                chain = join(link(d, r, site(d, s, r, q), first, mask), chain)
+                chain = join(node(d, s, r, s.seq[0, r, q]), chain)
+                first = site(d, s, r, q)
+            before = site(d, s, r, q - 1)
+            added = arcs if q == p else arcs + between - arc(d, r, before, first)
+            mask = 0 if q == p else int(s.gap[0, r, q + 1])
+            for call in range(n, d.place.shape[0]):
+                price_call(
+                    d,
+                    s,
+                    r,
+                    p,
+                    j,
+                    o,
+                    q,
+                    call,
+                    join(chain, end),
+                    mask,
+                    added + arc(d, r, before, d.place[call]) + arc(d, r, d.place[call], first),
+                    first,
+                )
+    if not d.ok[d.ways[r, ROW], j] & AFTER_DEPOT:
+        try_later_calls(d, s, r, p, j)
+
+
+@compiled
+def price_call(
+    d: Data, s: State, r: int, p: int, j: int, o: int, q: int, call: int, rest: Stretch, mask: int, arcs: int, first: int
+) -> None:
+    """One arrangement of try_calls: the depot in gap q, `rest` running from the place `first` to the end."""
+    here = join(ahead(s, r, q), link(d, r, site(d, s, r, q - 1), d.place[call], mask))
+    here = join(here, node(d, s, r, call))
+    whole = join(join(here, link(d, r, d.place[call], first, 0)), rest)
+    before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
+    whole = bounded(d, r, whole, before, behind)
+    if whole[2] == -BIG:
+        return
+    settled = s.sums[0, r, COST] - s.sums[0, r, EXTRA]
+    price = priced(d, r, arcs, whole, paused(d, r, before | behind)) - settled + own_price(d, r, j, o)
+    if price < s.cell[OFFER + PRICE]:
+        keep(s, price, r, p, o, 0, int(s.gap[0, r, p + 1]), before, behind, call, q)
+
+
+@compiled
+def try_later_calls(d: Data, s: State, r: int, p: int, j: int) -> None:
+    """Job j in gap p, the call in a later gap q > p: the van holds what is needed up to there."""
+    n, length = d.jobs.shape[0], s.sums[0, r, LENGTH]
+    for o in range(d.jobs[j, OPTIONS], d.jobs[j, OPTIONS_END]):
+        a = site(d, s, r, p - 1)
+        here = join(ahead(s, r, p), link(d, r, a, d.place[j], s.gap[0, r, p + 1]))
+        here = join(here, (d.work[d.ways[r, PACE], j], d.option[o, 0], d.option[o, 1]))
+        base = (
+            s.sums[0, r, ARC] - arc(d, r, a, site(d, s, r, p)) + arc(d, r, a, d.place[j]) + arc(d, r, d.place[j], site(d, s, r, p))
+        )
+        last = d.place[j]
+        for q in range(p + 1, length):
+            if not stock_lasts(d, s, r, j, q):
+                break
+            here = join(
+                join(here, link(d, r, last, site(d, s, r, q - 1), 0 if q == p + 1 else s.gap[0, r, q])),
+                node(d, s, r, s.seq[0, r, q - 1]),
+            )
+            if here[2] == -BIG:
+                break
+            last, after = site(d, s, r, q - 1), site(d, s, r, q)
+            for call in range(n, d.place.shape[0]):
+                there = d.place[call]
+                till = join(join(here, link(d, r, last, there, s.gap[0, r, q + 1])), node(d, s, r, call))
+                whole = join(join(till, link(d, r, there, after, 0)), onward(s, r, q))
+                before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, length + 2])
+                whole = bounded(d, r, whole, before, behind)
+                if whole[2] == -BIG:
+                    continue
+                arcs = base - arc(d, r, last, after) + arc(d, r, last, there) + arc(d, r, there, after)
+                price = (
+                    priced(d, r, arcs, whole, paused(d, r, before | behind))
+                    - (s.sums[0, r, COST] - s.sums[0, r, EXTRA])
+                    + own_price(d, r, j, o)
+                )
+                if price < s.cell[OFFER + PRICE]:
+                    keep(s, price, r, p, o, int(s.gap[0, r, p + 1]), 0, before, behind, call, q + 1)
+
+
+@compiled
+def stock_lasts(d: Data, s: State, r: int, j: int, q: int) -> bool:
+    """Whether the van's parts cover job j and the items before q."""
+    for k in range(d.need.shape[1]):
+        total = d.need[j, k]
+        for i in range(q):
+            total += d.need[s.seq[0, r, i], k]
+        if total > d.stock[r, k]:
+            return False
+    return True
+
+
+@compiled
+def put(s: State, r: int, p: int, item: int) -> None:
+    """Opens place p of way r for an item; its gap's breaks stay before it."""
+    length = s.sums[0, r, LENGTH]
+    for i in range(length, p, -1):
+        s.seq[0, r, i] = s.seq[0, r, i - 1]
+    for g in range(length + 3, p + 2, -1):
+        s.gap[0, r, g] = s.gap[0, r, g - 1]
+    s.gap[0, r, p + 2] = 0
+    s.seq[0, r, p] = item
+    s.sums[0, r, LENGTH] = length + 1
+
+
+@compiled
+def apply_offer(d: Data, s: State, j: int) -> bool:
+    """Carries out the best insertion found for job j; False when the way has no row left for it."""
+    r, p = s.cell[OFFER + WAY], s.cell[OFFER + GAP]
+    if s.sums[0, r, LENGTH] + 2 >= s.seq.shape[2]:
+        s.cell[FULL] = 1
+        return False
+    put(s, r, p, j)
+    s.gap[0, r, p + 1], s.gap[0, r, p + 2] = s.cell[OFFER + FIRST], s.cell[OFFER + SECOND]
+    s.gap[0, r, 0], s.gap[0, r, s.sums[0, r, LENGTH] + 2] = s.cell[OFFER + BEFORE], s.cell[OFFER + BEHIND]
+    s.job[WAY_OF, j], s.job[CHOICE, j] = r, s.cell[OFFER + OPTION]
+    if s.cell[OFFER + CALL] >= 0:
+        at = s.cell[OFFER + CALL_AT]
+        put(s, r, at, s.cell[OFFER + CALL])
+    relabel(d, s, r)
+    return True
+
+
+@compiled
+def take_out(s: State, r: int) -> None:
+    """Drops the jobs of way r that are no longer its own; breaks of closed gaps come together."""
+    length, n = s.sums[0, r, LENGTH], s.cell[JOB_COUNT]
+    behind = s.gap[0, r, length + 2]
+    kept, jobs, carried = 0, 0, 0
+    for p in range(length):
+        carried |= s.gap[0, r, p + 1]
+        item = s.seq[0, r, p]
+        if item >= n or s.job[WAY_OF, item] == r:
+            s.seq[0, r, kept] = item
+            s.gap[0, r, kept + 1] = carried
+            carried = 0
+            kept += 1
+            jobs += item < n
+    carried |= s.gap[0, r, length + 1]
+    if jobs == 0:
+        kept = 0
+    s.gap[0, r, kept + 1] = carried
+    s.gap[0, r, kept + 2] = behind
+    s.sums[0, r, LENGTH] = kept
+    s.sums[0, r, JOBS] = jobs
+
+
+@compiled
+def settle(d: Data, s: State, r: int) -> bool:
+    """After jobs were taken out: seats the depot call and the breaks of way r anew. False when nothing fits."""
+    if s.sums[0, r, LENGTH] == 0 and not d.ways[r, BEGUN]:
+        return relabel(d, s, r)
+    sound = seat_call(d, s, r) if s.sums[0, r, DEPOT] >= 0 else relabel(d, s, r)
+    if d.ways[r, PAUSES] > 0:
+        sound = seat_breaks(d, s, r)
+    return sound
+
+
+@compiled
+def seat_call(d: Data, s: State, r: int) -> bool:
+    """Takes the depot call out and puts it back at its best gap before the first job that needs it, if any does."""
+    n = d.jobs.shape[0]
+    for p in range(s.sums[0, r, LENGTH]):
+        if s.seq[0, r, p] >= n:
+            for i in range(p, s.sums[0, r, LENGTH] - 1):
+                s.seq[0, r, i] = s.seq[0, r, i + 1]
+            s.gap[0, r, p + 1] |= s.gap[0, r, p + 2]
+            for g in range(p + 2, s.sums[0, r, LENGTH] + 2):
+                s.gap[0, r, g] = s.gap[0, r, g + 1]
+            s.sums[0, r, LENGTH] -= 1
+            break
+    relabel(d, s, r)
+    needed = first_in_need(d, s, r)
+    if needed < 0:
+        return relabel(d, s, r)
+    best, best_gap, best_call = BIG, -1, -1
+    before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
+    for q in range(needed + 1):
+        a, c = site(d, s, r, q - 1), site(d, s, r, q)
+        for call in range(n, d.place.shape[0]):
+            b = d.place[call]
+            here = join(ahead(s, r, q), link(d, r, a, b, s.gap[0, r, q + 1]))
+            here = join(join(here, node(d, s, r, call)), link(d, r, b, c, 0))
+            whole = join(here, onward(s, r, q))
+            whole = bounded(d, r, whole, before, behind)
+            price = priced(d, r, arc(d, r, a, b) + arc(d, r, b, c) - arc(d, r, a, c), whole, 0)
+            if whole[2] != -BIG and price < best:
+                best, best_gap, best_call = price, q, call
+    if best_gap < 0:
+        return False
+    put(s, r, best_gap, best_call)
+    return relabel(d, s, r)
+
+
+@compiled
+def first_in_need(d: Data, s: State, r: int) -> int:
+    """The first item of way r that own tools and the van's parts do not serve; -1 when there is none."""
+    for p in range(s.sums[0, r, LENGTH]):
+        if d.ok[d.ways[r, ROW], s.seq[0, r, p]] & AFTER_DEPOT:
+            return p
+        for k in range(d.need.shape[1]):
+            total = 0
+            for i in range(p + 1):
+                total += d.need[s.seq[0, r, i], k]
+            if total > d.stock[r, k]:
+                return p
+    return -1
+
+
+@compiled
+def seat_breaks(d: Data, s: State, r: int) -> bool:
+    """Moves each break of way r in turn to where the day becomes cheapest."""
+    sound = True
+    for k in range(d.ways[r, PAUSES]):
+        bit = 1 << k
+        length = s.sums[0, r, LENGTH]
+        for g in range(length + 3):
+            s.gap[0, r, g] &= ~bit
+        relabel(d, s, r)
+        best, best_gap = BIG, -1
+        before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, length + 2])
+        for g in range(length + 3):
+            q = min(max(g - 1, 0), length)
+            mask = int(s.gap[0, r, q + 1]) | (bit if 1 <= g <= length + 1 else 0)
+            here = join(ahead(s, r, q), link(d, r, site(d, s, r, q - 1), site(d, s, r, q), mask))
+            whole = join(here, onward(s, r, q))
+            front, after = before | (bit if g == 0 else 0), behind | (bit if g == length + 2 else 0)
+            whole = bounded(d, r, whole, front, after)
+            price = priced(d, r, 0, whole, paused(d, r, front | after))
+            if whole[2] != -BIG and price < best:
+                best, best_gap = price, g
+        if best_gap < 0:
+            best_gap, sound = 1, False
+        s.gap[0, r, best_gap] |= bit
+    return relabel(d, s, r) and sound
