@@ -1,0 +1,62 @@
+"""What a seed decides before anything happens: how many take part, how much they do, which faults there are and how often."""
+
+import enum
+from random import Random
+from typing import Final
+
+import msgspec
+
+
+class Fault(enum.StrEnum):
+    """Everything that goes wrong, by its name in the report."""
+
+    REQUEST_LOST = "request_lost"
+    REQUEST_LATE = "request_arrives_after_newer_ones"
+    REQUEST_DOUBLED = "request_doubled"
+    REQUEST_TWICE_AT_ONCE = "request_twice_at_once"
+    REPLY_LOST = "reply_lost_after_the_commit"
+    REPLY_CUT = "reply_cut_short"
+    OUT_OF_REACH = "device_out_of_reach"
+    KILLED_EDITING = "device_killed_in_an_edit"
+    KILLED_SENDING = "device_killed_while_sending"
+    KILLED_APPLYING = "device_killed_while_applying"
+    CLOCK_JUMPS = "device_clock_jumps"
+    CLOCK_WRONG = "device_clock_wrong_or_drifting"
+    SERVER_KILLED = "server_killed"
+    DATABASE_CUT_BEFORE = "database_cut_before_a_statement"
+    DATABASE_CUT_AFTER = "database_cut_after_a_statement"
+    SERVER_RESTORED = "server_restored_from_a_backup"
+
+
+ALL_FAULTS: Final = frozenset(Fault)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The shape of one run. `rate` scales how often faults strike; the bounds are small, so that pages and batches are many."""
+
+    seed: int
+    technicians: int
+    reps: int
+    twins: int
+    consoles: int
+    transactions: int
+    page_records: int
+    batch_transactions: int
+    rate: float
+    faults: frozenset[Fault]
+
+
+def plan_of(seed: int) -> Plan:
+    random = Random(f"plan {seed}")
+    return Plan(
+        seed=seed,
+        technicians=random.randint(2, 3),
+        reps=random.randint(1, 2),
+        twins=random.randint(0, 1),
+        consoles=random.randint(1, 2),
+        transactions=360,
+        page_records=random.choice((3, 8, 25, 10_000)),
+        batch_transactions=random.choice((3, 10, 50, 200)),
+        rate=random.choice((0.3, 1.0, 1.0, 2.0)),
+        faults=ALL_FAULTS,
+    )
