@@ -81,9 +81,10 @@ def line(peer: Peer) -> Line:
 def make(tmp_path: Path, clock: Clock, peer: Peer) -> Iterator[Callable[..., Replica]]:
     """Open a replica on the file `name`; the same name again is the same file."""
     opened: list[Replica] = []
+    seeds = itertools.count()
 
     def open_one(name: str = "device", transport: Line | None = None) -> Replica:
-        random = Random(f"{name}{len(opened)}")
+        random = Random(next(seeds))
         replica = Replica.open(tmp_path / name, clock=clock, random=random, transport=transport or peer.transport())
         opened.append(replica)
         return replica
