@@ -121,7 +121,8 @@ class Session:
             raise BadReply(f"the reply carries no outcome for transaction {batch[0][0]}")
         if not batch and reply.page is None:
             raise BadReply("the reply carries neither outcomes nor a page")
-        return reply.page is not None and not reply.page.more and not self._store.waiting(1)
+        page = reply.page
+        return page is not None and not page.more and not page.groups_left and not self._store.waiting(1)
 
     def _batch(self) -> list[tuple[int, bytes]]:
         """The oldest transactions without an outcome, up to a size that a poor line carries; at least one if there is any."""
