@@ -10,7 +10,7 @@ from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
-from server import office_routes
+from server import events, office_routes
 from server.context import Context
 from server.devices import claim_of
 from server.devices import enrol as spend_code
@@ -119,7 +119,7 @@ def create_app(context: Context, *, max_body_bytes: int, board_every_s: float = 
             await writing
 
     return Litestar(
-        [sync_route, enrol_route, schema_route, health_route, *office_routes.ROUTES],
+        [sync_route, enrol_route, schema_route, health_route, *office_routes.ROUTES, *events.ROUTES],
         lifespan=[lifespan],
         exception_handlers={Exception: _problem, HTTPException: _problem},
         openapi_config=OpenAPIConfig(title="Truckroll", version="1", path="/v1/docs"),

@@ -13,6 +13,7 @@ from server.storage import embedded
 from server.storage.migrate import migrate
 from server.storage.office import Office
 from server.storage.pool import Pool
+from server.wakeups import Wakeups
 from sync.ids import RANDOM_BYTES, ulid
 
 
@@ -34,6 +35,8 @@ class Context:
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
         self.door = Door(pool)
+        self.wakeups = Wakeups(pool)
+        self.door.on_commit = self.wakeups.note
 
     def new_id(self) -> str:
         return ulid(self.now_ms(), self.random(RANDOM_BYTES))
@@ -54,7 +57,9 @@ async def opened(url: str, *, connections: int = 8, migrated: bool = False) -> A
     jobs = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=0, max_size=2))
     try:
         async with jobs.open_async():
-            yield Context(pool, office, jobs)
+            context = Context(pool, office, jobs)
+            async with context.wakeups.across(url):
+                yield context
     finally:
         await pool.close()
         await office.close()

@@ -30,6 +30,7 @@ from server.commit import (
 )
 from server.storage import statements
 from server.storage.pool import Connection, Pool
+from server.wakeups import Touched
 from sync.links import user
 from sync.protocol import Outcome, Reason
 
@@ -74,6 +75,8 @@ class Door:
         self._pool = pool
         self.on_ruled: Callable[[int], None] = _nobody
         """Told the tenant of each commit that touched an entity which rules look at."""
+        self.on_commit: Callable[[int, int, Touched], None] = _unheard
+        """Told the tenant, the number and the reach of each commit."""
         self._queues: dict[int, list[_Waiting]] = {}
         self._writers: dict[int, asyncio.Task[None]] = {}
         self._reached: dict[tuple[int, str, str], None] = {}
@@ -137,9 +140,15 @@ class Door:
             await self._commit_on(connection, tenant_id, [waiting])
         return []
 
-    def _settle(self, tenant_id: int, group: Iterable[_Waiting], commit: Commit, seq: int) -> None:
+    def _settle(self, tenant_id: int, group: Sequence[_Waiting], commit: Commit, seq: int) -> None:
         if any(row.entity in RULED for row in commit.records):
             self.on_ruled(tenant_id)
+        touched = Touched(
+            frozenset(row.scope for row in commit.records),
+            frozenset(row.link.source for row in commit.links),
+            frozenset(waiting.push.author.device for waiting in group),
+        )
+        self.on_commit(tenant_id, seq, touched)
         for waiting, result in zip(group, commit.results, strict=True):
             if not waiting.done.done():
                 waiting.done.set_result(Committed(seq, numbered(result.outcomes, seq)))
@@ -162,6 +171,10 @@ class Door:
 
 def _nobody(tenant_id: int) -> None:
     """Nobody listens yet; the events are in the database all the same."""
+
+
+def _unheard(tenant_id: int, seq: int, touched: Touched) -> None:
+    """No device listens yet; each asks by itself."""
 
 
 def _one_a_device(queue: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +16,19 @@ from server.jobs import register, run_worker
 from server.rules import Rules
 from server.settings import Settings
 from server.storage.migrate import migrate
+from server.wakeups import Wakeups
+
+
+class HttpServer(uvicorn.Server):
+    """Ends the event streams when it shuts down: they would never end by themselves, and it waits for what is under way."""
+
+    def __init__(self, config: uvicorn.Config, wakeups: Wakeups) -> None:
+        super().__init__(config)
+        self._wakeups = wakeups
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._wakeups.end_streams()
+        await super().shutdown(sockets)
 
 
 @asynccontextmanager
@@ -48,7 +62,7 @@ async def serve(settings: Settings, *, with_worker: bool = True) -> None:
                 lifespan="on",
                 timeout_graceful_shutdown=5,
             )
-            await uvicorn.Server(config).serve()
+            await HttpServer(config, context.wakeups).serve()
     finally:
         if worker is not None:
             with contextlib.suppress(ProcessLookupError):

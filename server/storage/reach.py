@@ -1,0 +1,56 @@
+"""Who reaches what at this moment: the walk over standing links, for questions outside the feed."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from server.storage.pool import Connection
+from server.storage.tables import FOREVER
+from sync.links import CATALOGUE, LinkKind, user
+
+_WALK: Final = f"""
+with p as (
+    select u.holder, u.holder as name from unnest($2::text[]) as u(holder)
+    union all
+    select u.holder, l.target from unnest($2::text[]) as u(holder)
+    join link l on l.tenant_id = $1 and l.source = u.holder and l.kind = {LinkKind.ACTS_AS:d} and l.revoked = {FOREVER}
+), h as materialized (
+    select p.holder, l.target as name from p
+    join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d} and l.revoked = {FOREVER}
+), n as (
+    select h.holder, l.target as name from h
+    join link l on l.tenant_id = $1 and l.source = h.name and l.kind = {LinkKind.NEEDS:d} and l.revoked = {FOREVER}
+)"""  # noqa: S608  # constants
+
+NAMES: Final = f"{_WALK} select holder, name from p union select holder, name from h union select holder, name from n"  # noqa: S608  # constants
+"""Every name on the way of each holder: its principals and the scopes it holds."""
+
+HOLDS_ONE: Final = f"""{_WALK}
+select exists (
+    select from unnest($3::text[]) as w(scope)
+    where w.scope = '{CATALOGUE}' or exists (select from h where h.name = w.scope) or exists (select from n where n.name = w.scope)
+)"""  # noqa: S608  # constants
+"""Whether the holder holds any of the scopes in $3."""
+
+SHUT_OUT: Final = """
+select d.no from device d left join app_user u on u.tenant_id = d.tenant_id and u.id = d.user_id
+where d.tenant_id = $1 and d.no = any($2::int[]) and (d.status <> 'active' or u.active is not true)
+"""
+
+
+async def names_of(connection: Connection, tenant_id: int, user_ids: Sequence[str]) -> dict[str, list[str]]:
+    """By user, the names that links lead to."""
+    names: dict[str, list[str]] = {user_id: [] for user_id in user_ids}
+    for holder, name in await connection.fetch(NAMES, tenant_id, [user(user_id) for user_id in user_ids]):
+        names[holder.removeprefix("user:")].append(name)
+    return names
+
+
+async def holds_any(connection: Connection, tenant_id: int, user_id: str, scopes: Sequence[str]) -> bool:
+    """Whether a user holds one of these scopes now."""
+    held: bool = await connection.fetchval(HOLDS_ONE, tenant_id, [user(user_id)], list(scopes))
+    return held
+
+
+async def shut_out(connection: Connection, tenant_id: int, device_nos: Sequence[int]) -> frozenset[int]:
+    """Those of the devices that may not come in any more."""
+    return frozenset(row[0] for row in await connection.fetch(SHUT_OUT, tenant_id, list(device_nos)))
