@@ -16,6 +16,9 @@ from sync.protocol import Enrolled, Enrolment
 
 CODE_VALID_MS: Final = 7 * 86_400_000
 _PREFIX: Final = "tr1"
+WIPING: Final = "wiping"
+ADMITTED: Final = frozenset({"active", WIPING})
+"""A device that is to be wiped may still bring in the work that is on it."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -37,6 +40,8 @@ class Admitted(msgspec.Struct, frozen=True):
     enrolled_ms: int
     clock_seq: int
     incarnation: str
+    horizon: int
+    wiping: bool
 
 
 def digest(secret: str) -> bytes:
@@ -67,8 +72,9 @@ async def admit(connection: Connection, claim: Claim) -> Admitted:
     row = await connection.fetchrow(statements.PROBE, claim.tenant_id, claim.device_id)
     if row is None or not hmac.compare_digest(row["token_hash"], digest(claim.secret)):
         raise unauthorised("the token is not, or no longer, valid")
-    if row["status"] != "active" or not row["active"]:
-        raise unauthorised(f"the device is {row['status']}", rule=str(row["status"]))
+    if row["status"] not in ADMITTED or not row["active"]:
+        status = str(row["status"]) if row["active"] else "dismissed"
+        raise unauthorised(f"the device is {status}", rule=status)
     author = Author(row["no"], row["user_id"], Role(row["role"]))
     return Admitted(
         claim.tenant_id,
@@ -79,6 +85,8 @@ async def admit(connection: Connection, claim: Claim) -> Admitted:
         row["enrolled_ms"],
         row["seq"],
         row["incarnation"],
+        row["horizon"],
+        row["status"] == WIPING,
     )
 
 

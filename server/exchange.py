@@ -8,7 +8,7 @@ import msgspec
 from server.commit import Push
 from server.devices import Admitted, Claim, admit
 from server.door import Cloned, Door, Moved, past_outcomes
-from server.feed import Cursor, Pulled, idle, pull
+from server.feed import Asked, Cursor, Pulled, idle, pull
 from server.problems import ProblemError, malformed
 from server.storage.pool import Pool
 from sync.codec import refusal
@@ -20,11 +20,12 @@ ATTEMPTS: Final = 8
 
 
 class Exchanged(msgspec.Struct, frozen=True):
-    """The reply as JSON bytes; who it is for and the checkpoint it leads that device to (0: none), for the board."""
+    """The reply as JSON bytes; who it is for, the checkpoint it leads that device to (0: none), and the scopes it heals."""
 
     reply: bytes
     device: Admitted
     checkpoint: int
+    healed: int = 0
 
 
 async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
@@ -37,8 +38,20 @@ async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: in
     taken = device.last_n
     if request.transactions:
         outcomes, taken = await _push(pool, door, claim, device, request, now_ms)
-    pulled = await _pull(pool, device, request, fresh=bool(outcomes)) if request.limit else None
-    return Exchanged(_encode(now_ms, taken, outcomes, pulled), device, pulled.checkpoint if pulled else 0)
+    parts = [b'{"server_ms":%d,"taken":%d' % (now_ms, taken)]
+    if outcomes:
+        parts.append(b'"outcomes":' + msgspec.json.encode(outcomes))
+    pulled = None
+    if device.wiping:
+        parts.append(b'"wipe":true')
+    elif request.limit:
+        cursor = _cursor(request.cursor, device)
+        if cursor.base < device.horizon and cursor.settled and request.digests is None:
+            parts.append(b'"want_digests":true')
+        else:
+            pulled = await _pull(pool, device, request, cursor, now_ms, pushed=bool(outcomes))
+            parts.append(b'"page":' + pulled.page)
+    return Exchanged(b",".join(parts) + b"}", device, pulled.checkpoint if pulled else 0, pulled.healed if pulled else 0)
 
 
 def decode(body: bytes) -> Exchange:
@@ -102,30 +115,23 @@ async def _past(pool: Pool, device: Admitted, seen: Sequence[tuple[int, bytes]])
             ) from cloned
 
 
-async def _pull(pool: Pool, device: Admitted, request: Exchange, *, fresh: bool) -> Pulled:
-    cursor = _cursor(request.cursor, device.incarnation)
-    if not fresh and (nothing := idle(cursor, device.clock_seq, device.incarnation)):
+async def _pull(pool: Pool, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, pushed: bool) -> Pulled:
+    if not pushed and not request.digests and (nothing := idle(cursor, device.clock_seq)):
         return nothing
+    asked = Asked(device.tenant_id, device.author.user, cursor, request.limit, now_ms, device.horizon, request.digests)
     async with pool.connection(device.tenant_id) as connection:
-        return await pull(connection, device.tenant_id, device.author.user, cursor, request.limit)
+        return await pull(connection, asked)
 
 
-def _cursor(text: str | None, incarnation: str) -> Cursor:
+def _cursor(text: str | None, device: Admitted) -> Cursor:
+    """Raises a 409 for a cursor that this database has not made: the server was restored from a backup since."""
     if text is None:
-        return Cursor(incarnation, 0)
+        return Cursor.first(device.incarnation)
     try:
         cursor = Cursor.decode(text)
     except ValueError as error:
         raise ProblemError(400, "The request does not fit", str(error), field="cursor", rule="cursor") from error
-    if cursor.incarnation != incarnation:
-        raise ProblemError(409, "The server was restored", "begin with a null cursor", field="cursor", rule="incarnation")
+    if cursor.incarnation != device.incarnation or max(cursor.base, cursor.head) > device.clock_seq:
+        detail = "begin with a null cursor, and send again what was acknowledged since the gap"
+        raise ProblemError(409, "The server was restored", detail, field="cursor", rule="incarnation", expected=device.last_n + 1)
     return cursor
-
-
-def _encode(now_ms: int, taken: int, outcomes: Sequence[Outcome], pulled: Pulled | None) -> bytes:
-    parts = [b'{"server_ms":%d,"taken":%d' % (now_ms, taken)]
-    if outcomes:
-        parts.append(b'"outcomes":' + msgspec.json.encode(outcomes))
-    if pulled:
-        parts.append(b'"page":' + pulled.page)
-    return b",".join(parts) + b"}"

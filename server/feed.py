@@ -5,30 +5,45 @@ in the order of their seq. If the whole round fits one page, that page is a snap
 is the clock of that snapshot. If not, the device stages the pages; once the round is through, the next one starts from the clock at
 which the long one began, and is shorter. The last round fits one page; what was staged plus that page is exactly the state at its
 clock.
+
+A first sync is a sequence of such checkpoints, each for one more group of scopes: today's work with what it needs, the coming
+days', everything else. Until it is through, the cursor names the scopes that the device has.
+
+A device that was away past the tombstone horizon says the digest of each scope that it holds; those that differ arrive anew, those
+that it no longer reaches are evicted, the others cost nothing. The same digests, sent now and then, find and heal a damaged scope.
 """
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
 from server.storage import statements
 from server.storage.pool import Connection
+from server.storage.statements import GROUPS
 from sync.codec import encode_body, newer_than, pick, whole_needed
+from sync.digest import render
 from sync.links import user
 from sync.schema import REGISTRY
 
 PAGE_RECORDS_MAX: Final = 10_000
 
 
-class Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """What a device's opaque cursor says. `head` > 0 while a round is under way; `at` is the seq that it has walked to."""
+class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """What a device's opaque cursor says.
+
+    `head` > 0 while a round is under way; `at` is the seq that it has walked to. `have` names the scopes that the device has (null:
+    those it reached at `base`), `then` those that it will have when the round is through. `group` is the one that arrives.
+    """
 
     incarnation: str
     base: int
     head: int = 0
     at: int = 0
+    group: int = GROUPS
+    have: tuple[str, ...] | None = None
+    then: tuple[str, ...] | None = None
 
     def encode(self) -> str:
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
@@ -42,79 +57,141 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True):
         except (ValueError, msgspec.DecodeError) as error:
             raise ValueError("a cursor is what the last reply gave, unchanged") from error
 
+    @classmethod
+    def first(cls, incarnation: str) -> "Cursor":
+        """The cursor of a device that has nothing."""
+        return cls(incarnation, 0, group=0, have=())
+
+    @property
+    def settled(self) -> bool:
+        """Whether the device is at a checkpoint with all its scopes."""
+        return not self.head and self.group >= GROUPS and self.have is None
+
 
 _decoder: Final = msgspec.msgpack.Decoder(Cursor)
 
 
 class Pulled(msgspec.Struct, frozen=True):
-    """A page as JSON bytes, and the checkpoint it leads to (0 while a round is under way)."""
+    """A page as JSON bytes, the checkpoint it leads to (0 while a round is under way), and how many scopes were healed."""
 
     page: bytes
     checkpoint: int
+    healed: int = 0
 
 
-def idle(cursor: Cursor | None, clock_seq: int, incarnation: str) -> Pulled | None:
+def idle(cursor: Cursor, clock_seq: int) -> Pulled | None:
     """The empty page of a device that is already where the clock is."""
-    if cursor and cursor.incarnation == incarnation and cursor.base == clock_seq and not cursor.head:
+    if cursor.settled and cursor.base == clock_seq:
         return Pulled(b'{"cursor":"%s"}' % cursor.encode().encode(), clock_seq)
     return None
 
 
-async def pull(connection: Connection, tenant_id: int, user_id: str, cursor: Cursor, limit: int) -> Pulled:
+class Asked(msgspec.Struct, frozen=True):
+    """What a device asks of the feed. `digests` maps the scopes that it holds to what it holds of them, where it says so."""
+
+    tenant_id: int
+    user_id: str
+    cursor: Cursor
+    limit: int
+    now_ms: int
+    horizon: int
+    digests: Mapping[str, str] | None = None
+
+
+async def pull(connection: Connection, asked: Asked) -> Pulled:
     """The next page for a device whose cursor belongs to this incarnation of the database."""
-    limit = max(1, min(limit, PAGE_RECORDS_MAX))
-    rows = await connection.fetch(statements.PAGE, tenant_id, user(user_id), cursor.base, cursor.at, limit)
-    clock_seq = 0
-    evict: list[str] = []
-    enter: list[str] = []
-    records: list[Any] = []
-    for row in rows:
-        if row[0] == 2:
-            records.append(row)
-        elif row[0] == 1:
-            (evict if row[5] else enter).append(row[2])
-        else:
-            clock_seq = row[1]
-    first, full = cursor.head == 0, len(records) >= limit
-    if full:
-        after = Cursor(cursor.incarnation, cursor.base, cursor.head or clock_seq, max(row[1] for row in records))
+    cursor, anew, lapsed = asked.cursor, [], frozenset[str]()
+    if asked.digests and not cursor.head:
+        long_away = cursor.base < asked.horizon
+        anew = await _differing(connection, asked, long_away=long_away)
+        if long_away:
+            lapsed = frozenset(asked.digests)
+            cursor = msgspec.structs.replace(cursor, have=tuple(sorted(lapsed - set(anew))))
+    limit = max(1, min(asked.limit, PAGE_RECORDS_MAX))
+    arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew]
+    if cursor.group < GROUPS:
+        rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms)
     else:
-        after = Cursor(cursor.incarnation, clock_seq if first else cursor.head)
+        rows = await connection.fetch(statements.PAGE, *arguments)
+    return _page(_Rows(rows, lapsed), cursor, limit, healed=len(anew))
+
+
+async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -> list[str]:
+    """The scopes whose records differ from what the device says. Changes that it has yet to pull are no difference."""
+    digests = asked.digests or {}
+    rows = await connection.fetch(statements.DIGESTS, asked.tenant_id, list(digests))
+    return [
+        row["scope"]
+        for row in rows
+        if (long_away or row["newest"] <= asked.cursor.base) and render(int(row["total"] or 0)) != digests[row["scope"]]
+    ]
+
+
+class _Rows:
+    """The rows of a page statement, by what they say."""
+
+    def __init__(self, rows: Iterable[Any], lapsed: frozenset[str]) -> None:
+        self.clock_seq = 0
+        self.records: list[Any] = []
+        self.present: list[str] = []
+        self.enter: list[str] = []
+        self.evict: list[str] = []
+        for row in rows:
+            match row[0]:
+                case 2:
+                    self.records.append(row)
+                case 3:
+                    self.present.append(row[2])
+                    if not row[5]:
+                        self.enter.append(row[2])
+                case 1:
+                    self.evict.append(row[2])
+                case _:
+                    self.clock_seq = row[1]
+        self.evict = sorted({*self.evict, *(lapsed - set(self.present))})
+
+
+def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
+    first, full = cursor.head == 0, len(rows.records) >= limit
+    then = (tuple(rows.present) if cursor.group < GROUPS else None) if first else cursor.then
+    head = rows.clock_seq if first else cursor.head
+    if full:
+        at = max(row[1] for row in rows.records)
+        after = Cursor(cursor.incarnation, cursor.base, head, at, cursor.group, cursor.have, then)
+    elif first:
+        group = min(cursor.group + 1, GROUPS)
+        after = Cursor(cursor.incarnation, head, group=group, have=then if group < GROUPS else None)
+    else:
+        after = Cursor(cursor.incarnation, head, group=cursor.group, have=then)
     more = full or not first
-    page = _encode(after.encode(), more, evict if first else (), enter if first else (), _records(records, cursor.base))
-    return Pulled(page, 0 if more else clock_seq)
+    parts = [b'{"cursor":"%s"' % after.encode().encode()]
+    if more:
+        parts.append(b'"more":true')
+    if after.group < GROUPS:
+        parts.append(b'"groups_left":%d' % (GROUPS - after.group))
+    if first:
+        parts += [
+            b'"%s":%s' % (name, encode_body(scopes)) for name, scopes in ((b"evict", rows.evict), (b"enter", rows.enter)) if scopes
+        ]
+    parts += _records(rows.records, cursor.base)
+    return Pulled(b",".join(parts) + b"}", 0 if more or after.group < GROUPS else rows.clock_seq, healed)
 
 
-class _Lists:
-    def __init__(self) -> None:
-        self.whole: list[bytes] = []
-        self.delta: list[bytes] = []
-        self.gone: list[bytes] = []
-
-
-def _records(rows: Iterable[Any], base: int) -> _Lists:
-    """The rows as they travel; almost always the stored bytes, spliced."""
-    lists = _Lists()
+def _records(rows: Iterable[Any], base: int) -> Iterable[bytes]:
+    """The record lists of a page; almost always the stored bytes, spliced."""
+    whole: list[bytes] = []
+    changed: list[bytes] = []
+    gone: list[bytes] = []
     for _, seq, entity, record_id, _, _, deleted, body, delta, ver in rows:
         head = b'["%s","%s",%d' % (entity.encode(), record_id.encode(), seq)
         if deleted:
-            lists.gone.append(head + b"]")
-        elif ver is not None and not whole_needed(mask := newer_than(ver, seq, base)):
-            fields = encode_body(pick(REGISTRY[entity], msgspec.json.decode(body), mask))
-            lists.delta.append(b"%s,%s]" % (head, fields))
+            gone.append(head + b"]")
         elif delta is not None:
-            lists.delta.append(b"%s,%s]" % (head, delta))
+            changed.append(b"%s,%s]" % (head, delta))
+        elif ver is None or whole_needed(mask := newer_than(ver, seq, base)):
+            whole.append(b"%s,%s]" % (head, body))
         else:
-            lists.whole.append(b"%s,%s]" % (head, body))
-    return lists
-
-
-def _encode(cursor: str, more: bool, evict: Iterable[str], enter: Iterable[str], lists: _Lists) -> bytes:  # noqa: FBT001  # as on the wire
-    parts = [b'{"cursor":"%s"' % cursor.encode()]
-    if more:
-        parts.append(b'"more":true')
-    parts += [b'"%s":%s' % (name, encode_body(scopes)) for name, scopes in ((b"evict", evict), (b"enter", enter)) if scopes]
-    for name, items in ((b"whole", lists.whole), (b"delta", lists.delta), (b"gone", lists.gone)):
+            changed.append(b"%s,%s]" % (head, encode_body(pick(REGISTRY[entity], msgspec.json.decode(body), mask))))
+    for name, items in ((b"whole", whole), (b"delta", changed), (b"gone", gone)):
         if items:
-            parts.append(b'"%s":[%s]' % (name, b",".join(items)))
-    return b",".join(parts) + b"}"
+            yield b'"%s":[%s]' % (name, b",".join(items))

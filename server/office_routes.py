@@ -24,7 +24,9 @@ class NewCode(msgspec.Struct, frozen=True):
 
 
 @get("/v1/records/{entity:str}")
-async def records_route(request: AnyRequest, entity: FromPath[str], after: FromQuery[str] = "", limit: FromQuery[int] = PAGE) -> Response[bytes]:
+async def records_route(
+    request: AnyRequest, entity: FromPath[str], after: FromQuery[str] = "", limit: FromQuery[int] = PAGE
+) -> Response[bytes]:
     """Records of an entity in the order of their ids, a page at a time: pass the last id as `after`."""
     if entity not in REGISTRY:
         raise ProblemError(404, "There is no such entity", entity, field="entity", rule="unknown_entity")

@@ -36,7 +36,7 @@ def refusal(error: msgspec.DecodeError, prefix: str = "") -> Refused:
         return Refused("json", message, prefix)
     for pattern, rule in ((_UNKNOWN, "unknown_field"), (_MISSING, "required")):
         if found := pattern.match(message):
-            return Refused(rule, message.split(" - at")[0], _join(prefix, found["at"] or "", found["field"]))
+            return Refused(rule, message.split(" - at", maxsplit=1)[0], _join(prefix, found["at"] or "", found["field"]))
     found = _PLACED.match(message)
     what, at = (found["what"], found["at"] or "") if found else (message, "")
     rule = "bounds" if any(word in what for word in _BOUNDS) else "type"

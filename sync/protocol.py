@@ -62,7 +62,8 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `cursor` is what the last reply gave, null at first; `epoch` comes from enrolment; `sent_ms` is the device's clock at sending;
     `first` is the number of the first transaction, the others follow without a gap; `limit` bounds the records of the page, 0 asks
-    for none.
+    for none. `digests` maps every scope that the device holds to the digest of what it holds (see `sync.digest`): sent now and
+    then, and when the reply asks for it; a scope that differs arrives anew.
     """
 
     epoch: int
@@ -71,6 +72,7 @@ class Exchange(msgspec.Struct, frozen=True, omit_defaults=True):
     first: int = 1
     transactions: tuple[msgspec.Raw, ...] = ()
     limit: int = 2_000
+    digests: dict[str, str] | None = None
 
 
 class OutcomeKind(enum.StrEnum):
@@ -133,15 +135,22 @@ class Page(msgspec.Struct, frozen=True, omit_defaults=True):
     whole: tuple[WireRecord, ...] = ()
     delta: tuple[WireRecord, ...] = ()
     gone: tuple[Gone, ...] = ()
+    groups_left: int = 0
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The reply. `taken` is the highest n that the server has an outcome for; `server_ms` its clock."""
+    """The reply. `taken` is the highest n that the server has an outcome for; `server_ms` its clock.
+
+    `want_digests` comes instead of a page when the device was away past the tombstone horizon: it repeats the exchange with
+    `digests`. `wipe` orders the device to erase itself once its outbox is empty.
+    """
 
     server_ms: int
     taken: int
     page: Page | None = None
     outcomes: tuple[Outcome, ...] = ()
+    want_digests: bool = False
+    wipe: bool = False
 
 
 class Enrolment(msgspec.Struct, frozen=True):

@@ -172,6 +172,7 @@ def upgrade() -> None:
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("incarnation", sa.Text(collation="C"), nullable=False),
         sa.Column("devices", sa.Integer(), server_default="0", nullable=False, comment="the highest device number given out"),
+        sa.Column("horizon", sa.BigInteger(), server_default="0", nullable=False, comment="tombstones up to this seq are gone"),
         sa.PrimaryKeyConstraint("tenant_id", name=op.f("clock_pkey")),
         postgresql_with={"fillfactor": "50"},
     )

@@ -13,7 +13,7 @@ from sync.links import CATALOGUE, LinkKind
 from sync.schema import REGISTRY, EntitySpec, FieldSpec
 
 PROBE: Final = """
-select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.enrolled_ms, u.role, u.active, c.seq, c.incarnation
+select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.enrolled_ms, u.role, u.active, c.seq, c.incarnation, c.horizon
 from device d
 join app_user u on u.tenant_id = d.tenant_id and u.id = d.user_id
 join clock c on c.tenant_id = d.tenant_id
@@ -57,24 +57,51 @@ where tenant_id = $1 and device_no = $2 and epoch = $3 and last_n >= $4 and firs
 order by last_n
 """
 
-PAGE: Final = f"""
+DAY_MS: Final = 86_400_000
+GROUPS: Final = 3
+"""A first sync comes in groups: today's work, the coming days', everything else."""
+
+
+def _page(*, grouped: bool) -> str:
+    """One page of the feed in one snapshot: the clock, the scopes that came or went since $3, the records after $4, about $5.
+
+    $2 is the user's name as a link source, $3 the checkpoint that the device has applied, $4 how far it has got in this round.
+    $6 names the scopes that the device has, null meaning those it reached at $3; $7 those that it gets anew although it has them.
+    While `grouped`, $8 is the group of scopes that arrives and $9 now, in milliseconds, and every scope that is there now is told.
+    """
+    order_rank = f"""
+        case when l.target like 'work_order:%' then coalesce((
+            select min(case when abs(a.planned_start - $9) < {DAY_MS} then 0 when a.planned_start >= $9 then 1 else 2 end)
+            from appointment a where a.tenant_id = $1 and a.work_order = substr(l.target, 12)
+        ), 2) when l.target like 'technician:%' then 0 else 2 end"""
+    rank, inherited, last = (order_rank, "h.rank", "2") if grouped else ("0", "0", "0")
+    reached = "bool_or(granted <= $3)"
+    before = (
+        f"{reached} and target = any($6::text[])"
+        if grouped
+        else f"case when $6::text[] is null then {reached} else target = any($6) end"
+    )
+    arrives = "(min(rank) <= $8 or target = any($6))" if grouped else "true"
+    return f"""
 with p as (
     select $2::text as name, 0::bigint as granted, {FOREVER}::bigint as revoked
     union all
     select target, granted, revoked from link
     where tenant_id = $1 and source = $2 and kind = {LinkKind.ACTS_AS:d} and revoked > $3
 ), h as (
-    select l.target, greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked
+    select l.target, greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked, {rank} as rank
     from p join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d} and l.revoked > $3
 ), s as (
     select * from h
     union all
-    select l.target, greatest(h.granted, l.granted), least(h.revoked, l.revoked)
+    select l.target, greatest(h.granted, l.granted), least(h.revoked, l.revoked), {inherited}
     from h join link l on l.tenant_id = $1 and l.source = h.target and l.kind = {LinkKind.NEEDS:d} and l.revoked > $3
     union all
-    select '{CATALOGUE}', 1, {FOREVER}
+    select '{CATALOGUE}', 1, {FOREVER}, {last}
 ), m as materialized (
-    select target as scope, bool_or(granted <= $3) as before, bool_or(revoked = {FOREVER}) as now
+    select target as scope,
+        {before} and not target = any($7::text[]) as before,
+        bool_or(revoked = {FOREVER}) and {arrives} as now
     from s where granted < revoked
     group by target
     having bool_or(granted <= $3) or bool_or(revoked = {FOREVER})
@@ -99,14 +126,27 @@ select 0 as kind, seq, incarnation as name, null::text as id, null::bigint as pr
     null::bytea as body, null::bytea as delta, null::bytea as ver
 from clock where tenant_id = $1
 union all
-select 1, 0, scope, null, null, before, null, null, null, null from m where before <> now
+select case when now then 3 else 1 end, 0, scope, null, null, before, null, null, null, null
+from m where before <> now or (now and $6 is not null)
 union all
 select 2, seq, entity, id, prev, before, deleted, body, delta, ver from r
 """
-"""One page of the feed in one snapshot: the clock, the scopes that came or went since $3, and the records after $4, about $5.
 
-$2 is the user's name as a link source, $3 the checkpoint that the device has applied, $4 how far it has got in this round.
+
+PAGE: Final = _page(grouped=False)
+GROUP_PAGE: Final = _page(grouped=True)
+
+DIGESTS: Final = """
+select w.scope, d.total::text as total, coalesce(d.newest, 0) as newest
+from unnest($2::text[]) as w(scope)
+cross join lateral (
+    select sum(('x' || encode(substr(sha256(convert_to(entity || '/' || id || '/' || seq, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint)
+            filter (where not deleted) as total,
+        max(seq) as newest
+    from record where tenant_id = $1 and record.scope = w.scope
+) d
 """
+"""The sum of record digests of each scope (signed; null if nothing is there) and the seq of its newest change."""
 
 NOTE_SEEN: Final = """
 update device d set seen_ms = greatest(d.seen_ms, u.seen_ms), cursor_seq = greatest(d.cursor_seq, u.cursor_seq)

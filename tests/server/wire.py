@@ -47,7 +47,7 @@ class BareDevice:
     async def pull(self, limit: int = 2000) -> list[Page]:
         """Pull until a checkpoint; `records` is then what the device holds."""
         pages: list[Page] = []
-        while not pages or pages[-1].more:
+        while not pages or pages[-1].more or pages[-1].groups_left:
             reply = await self.exchange(limit=limit)
             assert reply.page is not None
             self.cursor = reply.page.cursor
