@@ -12,7 +12,7 @@ from litestar.openapi import OpenAPIConfig
 
 from server import events, office_routes
 from server.context import Context
-from server.devices import claim_of
+from server.devices import claim_of, renew
 from server.devices import enrol as spend_code
 from server.exchange import exchange
 from server.problems import MEDIA_TYPE, ProblemError, malformed
@@ -74,6 +74,14 @@ async def enrol_route(request: AnyRequest) -> Response[bytes]:
     return answer_json(request, enrolled)
 
 
+@post("/v1/renew")
+async def renew_route(request: AnyRequest) -> Response[bytes]:
+    """A new identity for a copied installation (see the rule `cloned`)."""
+    context = context_of(request)
+    claim = claim_of(request.headers.get("authorization"))
+    return answer_json(request, await renew(context.pool, claim, now_ms=context.now_ms(), random=context.random(42)))
+
+
 @get("/v1/schema")
 async def schema_route(request: AnyRequest) -> Response[bytes]:
     """JSON Schema of every entity, with each field's policy and writers."""
@@ -119,7 +127,7 @@ def create_app(context: Context, *, max_body_bytes: int, board_every_s: float = 
             await writing
 
     return Litestar(
-        [sync_route, enrol_route, schema_route, health_route, *office_routes.ROUTES, *events.ROUTES],
+        [sync_route, enrol_route, renew_route, schema_route, health_route, *office_routes.ROUTES, *events.ROUTES],
         lifespan=[lifespan],
         exception_handlers={Exception: _problem, HTTPException: _problem},
         openapi_config=OpenAPIConfig(title="Truckroll", version="1", path="/v1/docs"),

@@ -103,7 +103,23 @@ async def enrol(pool: Pool, request: Enrolment, *, now_ms: int, random: bytes) -
         )
         if made is None:
             raise refused
-        who: Any = await connection.fetchrow(statements.WHO, tenant_id, made["user_id"])
+        return await _enrolled(connection, tenant_id, device_id, secret, made, now_ms)
+
+
+async def renew(pool: Pool, claim: Claim, *, now_ms: int, random: bytes) -> Enrolled:
+    """A new identity for an installation that shares its own with another one: a copied or restored database file.
+
+    The new device begins a log of its own, one epoch later; the other installation goes on undisturbed. `random` as in `enrol`.
+    """
+    device_id, secret = ulid(now_ms, random[:10]), random[10:].hex()
+    async with pool.connection(claim.tenant_id) as connection:
+        await admit(connection, claim)
+        made = await connection.fetchrow(statements.RENEW, claim.tenant_id, claim.device_id, device_id, digest(secret), now_ms)
+        return await _enrolled(connection, claim.tenant_id, device_id, secret, made, now_ms)
+
+
+async def _enrolled(connection: Connection, tenant_id: int, device_id: str, secret: str, made: Any, now_ms: int) -> Enrolled:
+    who: Any = await connection.fetchrow(statements.WHO, tenant_id, made["user_id"])
     return Enrolled(
         device=device_id,
         token=token(tenant_id, device_id, secret),

@@ -374,8 +374,11 @@ class Wakeups:
             await asyncio.sleep(NOTIFY_SPACING_S)  # a burst of link changes is looked up once, not once each
 
     async def _audit(self) -> None:
-        """End the streams of devices that were suspended or revoked."""
         await asyncio.sleep(PROBE_S)
+        await self.audit()
+
+    async def audit(self) -> None:
+        """End the streams of devices that were suspended or revoked."""
         for tenant_id, audience in tuple(self._audiences.items()):
             numbers = sorted(self.connected(tenant_id))
             async with self._pool.connection(tenant_id) as connection:

@@ -17,6 +17,7 @@ from server.storage.tables import (
     device,
     device_log,
     enrolment,
+    link,
     parked,
     plan_run,
     projections,
@@ -247,6 +248,25 @@ class Tenant:
         await self.connection.execute(
             sa.update(plan_run).where(plan_run.c.tenant_id == self.tenant_id, plan_run.c.id == run_id).values(**values)
         )
+
+    async def begin_incarnation(self, incarnation: str) -> None:
+        """After a restore from a backup: no cursor made before is believed, and devices send again what the backup lost."""
+        await self.connection.execute(sa.update(clock).where(clock.c.tenant_id == self.tenant_id).values(incarnation=incarnation))
+
+    async def prune(self, before_ms: int) -> int:
+        """Forget tombstones and revoked links of commits received before a time; returns the new horizon.
+
+        Devices whose cursor lies before the horizon are brought up to date by digests instead.
+        """
+        newest = sa.select(sa.func.coalesce(sa.func.max(device_log.c.seq), 0)).where(
+            device_log.c.tenant_id == self.tenant_id, device_log.c.received_ms < before_ms
+        )
+        horizon: int = (await self.connection.execute(newest)).scalar_one()
+        mine = {"tenant_id": self.tenant_id}
+        await self.connection.execute(sa.update(clock).filter_by(**mine).values(horizon=sa.func.greatest(clock.c.horizon, horizon)))
+        await self.connection.execute(sa.delete(record).filter_by(**mine).where(record.c.deleted, record.c.seq <= horizon))
+        await self.connection.execute(sa.delete(link).filter_by(**mine).where(link.c.revoked <= horizon))
+        return horizon
 
     async def rebuild(self, entity: str) -> None:
         """Make the projections of an entity anew from its records."""

@@ -97,7 +97,16 @@ async def test_a_transaction_that_is_none_is_parked_too(device: BareDevice, tran
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer x", "Basic abc", "Bearer tr1.1.D.secret", "Bearer tr1.999999999.D.s", "Bearer tr1.99999999999999999999.D.s", "Bearer tr1.-1.D.s"],
+    [
+        "",
+        "Bearer",
+        "Bearer x",
+        "Basic abc",
+        "Bearer tr1.1.D.secret",
+        "Bearer tr1.999999999.D.s",
+        "Bearer tr1.99999999999999999999.D.s",
+        "Bearer tr1.-1.D.s",
+    ],
 )
 async def test_a_stale_or_invented_token_is_not_admitted(company: Company, header: str) -> None:
     response = await company.http.post("/v1/sync", content=body(), headers={"authorization": header} if header else {})
@@ -130,7 +139,10 @@ async def test_another_tenants_ids_look_like_nothing(company: Company, device: B
         create("stock_move", "M1", location="depot:A1", product="A1", quantity=1, reason="count", at=1),
         {"entity": "site", "id": "S1", "base": 1, "edit": {"access_notes": ["", "hello"]}},
     ]
-    unknown = [msgspec.json.decode(msgspec.json.encode(one).replace(b'"A1"', b'"B7"').replace(b"S1", b"B7").replace(b":A1", b":B7")) for one in tries]
+    unknown = [
+        msgspec.json.decode(msgspec.json.encode(one).replace(b'"A1"', b'"B7"').replace(b"S1", b"B7").replace(b":A1", b":B7"))
+        for one in tries
+    ]
     for foreign, absent in zip(tries, unknown, strict=True):
         seen, blind = await other.push(foreign), await other.push(absent)
         assert (seen.kind, blind.kind) == (OutcomeKind.PARKED, OutcomeKind.PARKED)
@@ -144,7 +156,7 @@ async def test_another_tenants_ids_look_like_nothing(company: Company, device: B
 
 
 async def _other_tenant(company: Company) -> int:
-    from server.tenants import create_tenant  # noqa: PLC0415  # only here
+    from server.tenants import create_tenant
 
     return await create_tenant(company.context, f"other-{company.context.new_id()}")
 
@@ -170,9 +182,9 @@ async def test_compressed_bodies_are_read_and_bombs_are_not(device: BareDevice) 
     for encoding, packed in (("gzip", gzip.compress(body())), ("zstd", zstandard.compress(body()))):
         response = await device.http.post("/v1/sync", content=packed, headers=headers | {"content-encoding": encoding})
         assert response.status_code == 200, response.text
-        bomb = b" " * 50_000_000
-        packed = gzip.compress(bomb, 1) if encoding == "gzip" else zstandard.compress(bomb)
-        response = await device.http.post("/v1/sync", content=packed, headers=headers | {"content-encoding": encoding})
+        spaces = b" " * 50_000_000
+        bomb = gzip.compress(spaces, 1) if encoding == "gzip" else zstandard.compress(spaces)
+        response = await device.http.post("/v1/sync", content=bomb, headers=headers | {"content-encoding": encoding})
         assert (response.status_code, response.json()["rule"]) == (413, "bounds")
         response = await device.http.post("/v1/sync", content=b"no", headers=headers | {"content-encoding": encoding})
         assert (response.status_code, response.json()["rule"]) == (400, "encoding")

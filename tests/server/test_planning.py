@@ -49,7 +49,8 @@ async def office_with_work(company: Company) -> BareDevice:
 
 async def _as_server(company: Company, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Skills are the server's to write; they wait for their technicians."""
-    from server.author import create as made, write  # noqa: PLC0415  # only here
+    from server.author import create as made
+    from server.author import write
 
     async with company.context.office.of(company.tenant_id) as tenant:
         if not await tenant.rows("technician"):
@@ -85,8 +86,8 @@ async def test_a_plan_is_solved_checked_and_written(company: Company) -> None:
 async def test_what_a_dispatcher_moved_during_the_run_stays(company: Company) -> None:
     office = await office_with_work(company)
     day = await load_day(company.context.office, company.tenant_id, REQUEST, DAY)
-    from dispatch import solve  # noqa: PLC0415  # only here
-    from server.planning import _publish  # noqa: PLC0415  # the step under test
+    from dispatch import solve
+    from server.planning import _publish
 
     plan = solve(question(day).problem, seconds=0.3)
     moved = await office.push(update("appointment", "P2", 1, technician="T2", planned_start=DAY + 8 * HOUR, pinned=True))
@@ -103,7 +104,7 @@ async def test_planning_again_changes_nothing(company: Company) -> None:
     run_id = await start_plan(company.context, company.tenant_id, REQUEST)
     await run_plan(company.context, company.tenant_id, run_id, lambda: False)
     day = await load_day(company.context.office, company.tenant_id, REQUEST, DAY)
-    from dispatch import solve  # noqa: PLC0415  # only here
+    from dispatch import solve
 
     assert list(changes(day, solve(question(day).problem, seconds=0.3))) == []
 
@@ -115,5 +116,3 @@ async def test_bad_plan_requests_name_the_rule(company: Company) -> None:
         response = await company.http.post("/v1/plans", json=asked, headers=headers)
         assert response.status_code == 400, response.text
         assert response.json()["detail"]
-
-

@@ -57,7 +57,7 @@ class BareDevice:
         return pages
 
     def _apply(self, page: Page) -> None:
-        from sync.schema import REGISTRY  # noqa: PLC0415  # a test helper may know scopes as any client does
+        from sync.schema import REGISTRY
 
         dropped = {*page.evict, *page.enter}
         for key, body in list(self.records.items()):
