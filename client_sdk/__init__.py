@@ -32,6 +32,7 @@ from client_sdk.errors import (
     SdkError,
     SyncError,
     Unreadable,
+    Wiped,
 )
 from client_sdk.items import Conflicts, Identity, Item, OutboxState, Outgoing, Parked, Status
 from client_sdk.query import col
@@ -65,5 +66,6 @@ __all__ = [
     "Transport",
     "Unreadable",
     "Watch",
+    "Wiped",
     "col",
 ]

@@ -7,7 +7,7 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
-from client_sdk.errors import Closed, Revoked, SdkError
+from client_sdk.errors import Closed, NotEnrolled, Revoked, SdkError, Wiped
 from client_sdk.watch import Hub
 
 INTERVAL_S: Final = 60.0
@@ -29,7 +29,7 @@ def backoff_s(failures: int, random: Random) -> float:
 class BackgroundSync:
     """The handle of a background sync; `async with` stops it at the end. It never raises what the network does.
 
-    It ends by itself when the device is revoked or the replica is closed.
+    It ends by itself when the device is revoked, wiped or not enrolled, or the replica is closed.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class BackgroundSync:
                 try:
                     await self._sync()
                     self.failures = 0
-                except (Revoked, Closed):
+                except (Revoked, Wiped, NotEnrolled, Closed):
                     return
                 except (SdkError, sqlite3.OperationalError):
                     # `status()` tells of it. OperationalError: the disk is full or the file is locked; that may pass.

@@ -55,5 +55,9 @@ class Rejected(SyncError):
         self.problem = problem
 
 
+class Wiped(SyncError):
+    """The server ordered the device to erase itself, after its work was delivered. The file is as new."""
+
+
 class Revoked(Rejected):
     """The device's token is not valid (any more)."""

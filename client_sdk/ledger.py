@@ -6,6 +6,9 @@ It need not: the server commits what a request brings before it cuts the page of
 to the server's present. So any checkpoint that comes in the same reply as an outcome, or in a later one, contains what the outcome
 tells of. The outcome is stored with its reply, and the next checkpoint drops it from the overlay; until then the overlay shows the
 edit, after it the base does, and there is no moment between.
+
+A first sync has a checkpoint for each group of scopes. Until the last group is in, that holds only for records that are in already;
+a record whose scope is still to come stays in the overlay.
 """
 
 from collections.abc import Iterable
@@ -21,6 +24,7 @@ from client_sdk.store import Store
 from client_sdk.tables import Value, one, table_of
 from sync.clock import tick
 from sync.codec import decode_body, decode_transaction, encode_body
+from sync.digest import scope_digest
 from sync.merge import Edit
 from sync.protocol import Change, Outcome, OutcomeKind, Page, Reply, Transaction, WireRecord
 from sync.schema import REGISTRY
@@ -115,7 +119,7 @@ def discard(store: Store, n: int) -> None:
 # Replies ---------------------------------------------------------------------------------------------------------------------
 
 
-def receive(store: Store, reply: Reply, now_ms: int) -> set[Key]:
+def receive(store: Store, reply: Reply, now_ms: int, *, compared: bool = False) -> set[Key]:
     """Store a reply: its outcomes, and its page staged or, at a checkpoint, published. Returns the records that changed."""
     with store.write():
         changed = _reopen(store, reply.taken + 1)
@@ -125,7 +129,10 @@ def receive(store: Store, reply: Reply, now_ms: int) -> set[Key]:
             _stage(store, reply.page)
         elif reply.page:
             changed |= _publish(store, reply.page)
-            store.synced(now_ms)
+            if not reply.page.groups_left:
+                store.synced(now_ms)
+        if reply.page and compared:
+            store.compared(now_ms)
         changed |= store.let_go()
         refresh(store, changed)
         return changed
@@ -174,13 +181,16 @@ def _stage(store: Store, page: Page) -> None:
 
 def _publish(store: Store, last: Page) -> set[Key]:
     """Make all that was staged, and the last page, what the device shows: in the one transaction that moves the cursor."""
-    changed = store.untouch(store.settle_confirmed())
-    if store.device().cursor is None:  # begun from nothing: whatever is held of an earlier time is not the server's any more
-        for scope in store.scopes():
-            changed |= store.drop_scope(scope)
+    changed: set[Key] = set()
     for staged in store.staged():
         changed |= _apply(store, _page.decode(staged))
     changed |= _apply(store, last)
+    if last.groups_left:
+        changed |= store.untouch_arrived()
+    else:
+        changed |= store.untouch(store.settle_confirmed())
+        for scope in store.stale_scopes():
+            changed |= store.drop_scope(scope)
     store.checkpoint(last.cursor)
     store.prune(KEPT_DONE)
     return changed
@@ -212,6 +222,26 @@ def _scope_of(record: WireRecord) -> str:
         return spec.scope_of(record.id, record.fields) if spec else ""
     except KeyError as error:
         raise BadReply(f"{record.entity} {record.id} came without {error}, which says what it is a part of") from error
+
+
+def digests(store: Store) -> dict[str, str]:
+    """The digest of each scope that is held, for the server to compare."""
+    records: dict[str, list[tuple[str, str, int]]] = {scope: [] for scope in store.scopes()}
+    for scope, entity, record_id, seq in store.held():
+        if scope in records:
+            records[scope].append((entity, record_id, seq))
+    return {scope: scope_digest(of_scope) for scope, of_scope in records.items()}
+
+
+def wipe(store: Store) -> set[Key] | None:
+    """Erase everything, by order of the server. Returns what was shown; None, and nothing is erased, if work waits to be sent."""
+    with store.write():
+        if store.waiting(1):
+            return None
+        changed = store.keys()
+        store.wipe()
+    store.scrub()
+    return changed
 
 
 # The view --------------------------------------------------------------------------------------------------------------------

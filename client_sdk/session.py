@@ -1,5 +1,6 @@
 """Exchanges with the server, one after another, until both sides have what they should."""
 
+import enum
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final, TypeVar
@@ -7,7 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from client_sdk import ledger
-from client_sdk.errors import AlreadyEnrolled, BadReply, NotEnrolled, Offline, Rejected, Revoked
+from client_sdk.errors import AlreadyEnrolled, BadReply, NotEnrolled, Offline, Rejected, Revoked, Wiped
 from client_sdk.store import Store, SyncLock
 from client_sdk.transport import Transport, http
 from client_sdk.watch import Hub
@@ -17,6 +18,7 @@ T = TypeVar("T")
 
 MAX_TRANSACTIONS: Final = 200
 MAX_BYTES: Final = 1_000_000
+COMPARE_EVERY_MS: Final = 86_400_000
 RESTORED: Final = "incarnation"
 LOCK_RETRY_S: Final = 0.05
 _BUSY: Final = frozenset({408, 425, 429})
@@ -26,6 +28,14 @@ _encode: Final = msgspec.json.Encoder().encode
 _reply: Final = msgspec.json.Decoder(Reply)
 _problem: Final = msgspec.json.Decoder(Problem)
 _enrolled: Final = msgspec.json.Decoder(Enrolled)
+
+
+class Next(enum.Enum):
+    """What follows an exchange."""
+
+    MORE = "another one"
+    COMPARE = "another one, with the digests of what is held"
+    DONE = "nothing: both sides are even"
 
 
 class Repairable(Rejected):
@@ -80,14 +90,15 @@ class Session:
 
     async def _until_even(self, transport: Transport, me: Enrolled) -> None:
         repaired: set[str | int] = set()
-        while True:
+        then = Next.COMPARE if self._compares() else Next.MORE
+        while then is not Next.DONE:
             try:
-                if await self._exchange(transport, me):
-                    return
+                then = await self._exchange(transport, me, compare=then is Next.COMPARE)
             except Repairable as found:
                 if found.repair in repaired:
                     raise
                 repaired.add(found.repair)
+                then = Next.MORE
                 if found.repair == RESTORED:
                     ledger.restart(self._store)
                 else:
@@ -102,8 +113,8 @@ class Session:
         finally:
             self._lock.release()
 
-    async def _exchange(self, transport: Transport, me: Enrolled) -> bool:
-        """One request and its reply; True once nothing is left to do."""
+    async def _exchange(self, transport: Transport, me: Enrolled, *, compare: bool) -> Next:
+        """One request and its reply."""
         device, batch = self._store.device(), self._batch()
         request = Exchange(
             epoch=me.epoch,
@@ -111,18 +122,31 @@ class Session:
             cursor=device.staged_cursor or device.cursor,
             first=batch[0][0] if batch else 1,
             transactions=tuple(msgspec.Raw(raw) for _, raw in batch),
+            digests=ledger.digests(self._store) if compare else None,
         )
         answer = await _post(transport, "/v1/sync", _encode(request), {"Authorization": f"Bearer {me.token}"})
         reply = _decoded(_reply, answer)
-        changed = ledger.receive(self._store, reply, self._clock())
+        changed = ledger.receive(self._store, reply, self._clock(), compared=compare)
         if changed:
             self._hub.changed(changed)
-        if batch and self._store.waiting(1)[:1] == batch[:1]:
+        waiting = self._store.waiting(1)
+        if batch and waiting[:1] == batch[:1]:
             raise BadReply(f"the reply carries no outcome for transaction {batch[0][0]}")
-        if not batch and reply.page is None:
-            raise BadReply("the reply carries neither outcomes nor a page")
+        if reply.wipe and (erased := ledger.wipe(self._store)) is not None:
+            self._hub.changed(erased)
+            raise Wiped("the server ordered this device to erase itself")
+        if reply.want_digests and not compare:
+            return Next.COMPARE
         page = reply.page
-        return page is not None and not page.more and not page.groups_left and not self._store.waiting(1)
+        if not batch and page is None and not reply.wipe:
+            raise BadReply("the reply carries neither outcomes nor a page")
+        return Next.MORE if page is None or page.more or page.groups_left or waiting else Next.DONE
+
+    def _compares(self) -> bool:
+        """Whether it is time to have the server compare what this device holds, scope by scope."""
+        device = self._store.device()
+        settled = device.cursor is not None and device.staged_cursor is None
+        return settled and device.compared_ms is not None and self._clock() - device.compared_ms >= COMPARE_EVERY_MS
 
     def _batch(self) -> list[tuple[int, bytes]]:
         """The oldest transactions without an outcome, up to a size that a poor line carries; at least one if there is any."""

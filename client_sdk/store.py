@@ -32,6 +32,7 @@ _SCHEMA: Final = (
          staged_cursor TEXT,
          staged INTEGER NOT NULL DEFAULT 0,
          synced_ms INTEGER,
+         compared_ms INTEGER,
          revoked INTEGER NOT NULL DEFAULT 0)""",
     "INSERT INTO device (one) VALUES (1)",
     """CREATE TABLE base (
@@ -40,7 +41,7 @@ _SCHEMA: Final = (
          PRIMARY KEY (entity, id)) WITHOUT ROWID""",
     "CREATE INDEX base_scope ON base (scope)",
     "CREATE INDEX base_leaving ON base (leaving) WHERE leaving",
-    "CREATE TABLE scope (name TEXT PRIMARY KEY) WITHOUT ROWID",
+    "CREATE TABLE scope (name TEXT PRIMARY KEY, stale INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID",
     """CREATE TABLE outbox (
          n INTEGER PRIMARY KEY, raw BLOB NOT NULL, state TEXT NOT NULL, outcome BLOB, closed INTEGER NOT NULL DEFAULT 0)""",
     "CREATE INDEX outbox_state ON outbox (state) WHERE state <> 'done'",
@@ -62,6 +63,7 @@ class Device(NamedTuple):
     staged_cursor: str | None
     staged: int
     synced_ms: int | None
+    compared_ms: int | None
     revoked: bool
 
 
@@ -170,7 +172,7 @@ class Store:
     def device(self) -> Device:
         row = Device(
             *self._one(
-                """SELECT layout, url, enrolled, n, stamp, cursor, staged_cursor, staged, synced_ms, revoked
+                """SELECT layout, url, enrolled, n, stamp, cursor, staged_cursor, staged, synced_ms, compared_ms, revoked
                    FROM device"""
             )
         )
@@ -187,8 +189,9 @@ class Store:
         self._run("UPDATE device SET revoked = ?", (revoked,))
 
     def restart(self) -> None:
-        """Forget how far the download has come; what is held stays until the next checkpoint replaces it."""
+        """Forget how far the download has come; what is held stays, as stale, until it is replaced or found to be gone."""
         self._run("DELETE FROM stage")
+        self._run("UPDATE scope SET stale = 1")
         self._run("UPDATE device SET cursor = NULL, staged_cursor = NULL, staged = 0")
 
     # Outbox and overlay ----------------------------------------------------------------------------------------------------
@@ -241,6 +244,16 @@ class Store:
     def close_parked(self, n: int) -> bool:
         return self._run("UPDATE outbox SET closed = 1 WHERE n = ? AND state = 'parked' AND NOT closed", (n,)).rowcount == 1
 
+    def untouch_arrived(self) -> set[Key]:
+        """Take confirmed transactions out of the overlay of those records that the device has of the server's present."""
+        rows = self._all(
+            """DELETE FROM touched WHERE n IN (SELECT n FROM outbox WHERE state = 'confirmed') AND EXISTS (
+                 SELECT 1 FROM base b JOIN scope s ON s.name = b.scope
+                 WHERE b.entity = touched.entity AND b.id = touched.id AND NOT s.stale)
+               RETURNING entity, id"""
+        )
+        return set(rows)
+
     def settle_confirmed(self) -> list[int]:
         """Confirmed transactions become done; returns their numbers."""
         numbers = [row[0] for row in self._all("SELECT n FROM outbox WHERE state = 'confirmed' ORDER BY n")]
@@ -278,7 +291,22 @@ class Store:
         self._run("UPDATE device SET cursor = ?, staged_cursor = NULL, staged = 0", (cursor,))
 
     def synced(self, now_ms: int) -> None:
-        self._run("UPDATE device SET synced_ms = ?, revoked = 0", (now_ms,))
+        self._run("UPDATE device SET synced_ms = ?, compared_ms = coalesce(compared_ms, ?), revoked = 0", (now_ms, now_ms))
+
+    def compared(self, now_ms: int) -> None:
+        self._run("UPDATE device SET compared_ms = ?", (now_ms,))
+
+    def wipe(self) -> None:
+        """Forget everything, the enrolment too."""
+        for table in ("outbox", "touched", "stage", "base", "scope", "device"):
+            self._run(f"DELETE FROM {table}")  # noqa: S608  # the names stand here
+        self._run("INSERT INTO device (one) VALUES (1)")
+        self.make_tables()
+
+    def scrub(self) -> None:
+        """Leave nothing of what was deleted in the file."""
+        self._run("VACUUM")
+        self._run("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Base records ----------------------------------------------------------------------------------------------------------
 
@@ -319,10 +347,17 @@ class Store:
         return set(self._all("DELETE FROM base WHERE scope = ? AND NOT leaving RETURNING entity, id", (scope,)))
 
     def enter_scope(self, scope: str) -> None:
-        self._run("INSERT OR IGNORE INTO scope VALUES (?)", (scope,))
+        self._run("INSERT OR REPLACE INTO scope (name) VALUES (?)", (scope,))
 
     def scopes(self) -> list[str]:
         return [row[0] for row in self._all("SELECT name FROM scope ORDER BY name")]
+
+    def stale_scopes(self) -> list[str]:
+        return [row[0] for row in self._all("SELECT name FROM scope WHERE stale ORDER BY name")]
+
+    def held(self) -> Iterator[tuple[str, str, str, int]]:
+        """Scope, entity, id and seq of every record that the server says this device holds."""
+        yield from self._all("SELECT scope, entity, id, seq FROM base WHERE NOT leaving")
 
     def let_go(self) -> set[Key]:
         """Remove the leaving records on which no pending work rests any more."""

@@ -7,11 +7,13 @@ another one from where it began, until one fits a page, which is what the protoc
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
+from zlib import crc32
 
 import msgspec
 
 from client_sdk import Offline
 from sync.codec import decode_edit, decode_transaction, pick, spec_of, whole_needed
+from sync.digest import scope_digest
 from sync.merge import PENDING, Author, Record, Refused, Version, merge
 from sync.policies import Role
 from sync.protocol import Enrolled, Enrolment, Exchange, Gone, Outcome, OutcomeKind, Page, Problem, Reply, Transaction, WireRecord
@@ -32,8 +34,8 @@ class Installed(msgspec.Struct):
     """A device as the peer knows it: `log` has what it sent, by number, with the outcome."""
 
     author: Author
-    epoch: int = 1
     active: bool = True
+    wiping: bool = False
     log: list[tuple[bytes, Outcome]] = []
 
 
@@ -43,11 +45,16 @@ class Round(msgspec.Struct):
     items: list[tuple[str, Any]]
     base: int
     scopes: frozenset[str]
+    group: int = 0
 
 
 class Peer:
     def __init__(self, *, page: int = 2_000) -> None:
         self.page = page
+        self.groups = 1
+        """In how many checkpoints a first sync arrives."""
+        self.horizon = 0
+        """Tombstones up to this seq are gone."""
         self.seq = 0
         self.incarnation = 1
         self.records: dict[tuple[str, str], Held] = {}
@@ -56,9 +63,6 @@ class Peer:
         self.cursors: dict[str, Round] = {}
         self.conflicts = 0
         self.applied: list[tuple[str, int]] = []
-        self.log_everything()
-
-    def log_everything(self) -> None:
         self.requests: list[Exchange] = []
 
     def transport(self, random: Random | None = None, loss: float = 0.0) -> "Line":
@@ -79,7 +83,15 @@ class Peer:
         outcomes = tuple(self._take(device, n, bytes(raw)) for n, raw in enumerate(request.transactions, request.first))
         if request.cursor and not request.cursor.startswith(f"{self.incarnation}/"):
             return problem(409, "incarnation")
-        reply = Reply(now_ms, len(device.log), self._page(device, request.cursor), outcomes)
+        since = self.cursors[request.cursor] if request.cursor else Round([], 0, frozenset())
+        if device.wiping:
+            reply = Reply(now_ms, len(device.log), None, outcomes, wipe=True)
+        elif request.cursor and since.base < self.horizon and not since.items and request.digests is None:
+            reply = Reply(now_ms, len(device.log), None, outcomes, want_digests=True)
+        else:
+            holds = self.holds[device.author.user]
+            page = self._page(holds, self._compared(holds, since, request.digests))
+            reply = Reply(now_ms, len(device.log), page, outcomes)
         return 200, msgspec.json.encode(reply)
 
     def enrol(self, request: Enrolment) -> tuple[int, bytes]:
@@ -140,18 +152,37 @@ class Peer:
 
     # Download ----------------------------------------------------------------------------------------------------------
 
-    def _page(self, device: Installed, cursor: str | None) -> Page:
-        scopes = frozenset(self.holds[device.author.user])
-        state = Round([], 0, frozenset()) if cursor is None else self.cursors[cursor]
-        first = not state.items
-        round_ = Round(self._changes(state, scopes), self.seq, scopes) if first else state
+    def _compared(self, holds: set[str], since: Round, digests: dict[str, str] | None) -> Round:
+        """Where the device stands, without the scopes that differ from what it says of them: they enter anew."""
+        if digests is None or since.items:
+            return since
+        away = since.base < self.horizon
+        same = {
+            scope
+            for scope, digest in digests.items()
+            if scope not in holds or digest == self._digest(scope) or (self._moved(scope, since) and not away)
+        }
+        return Round([], since.base, since.scopes & same, since.group)
+
+    def _digest(self, scope: str) -> str:
+        live = ((key, held.record) for key, held in self.records.items() if held.scope == scope and not held.record.deleted)
+        return scope_digest((*key, record.seq) for key, record in live)
+
+    def _moved(self, scope: str, since: Round) -> bool:
+        return any(held.record.seq > since.base for held in self.records.values() if held.scope == scope)
+
+    def _page(self, holds: set[str], since: Round) -> Page:
+        scopes = frozenset(scope for scope in holds if crc32(scope.encode()) % self.groups <= since.group)
+        first = not since.items
+        round_ = Round(self._changes(since, scopes), self.seq, scopes, since.group) if first else since
         items, rest = round_.items[: self.page], round_.items[self.page :]
-        after = Round(rest, round_.base, round_.scopes)
+        # A last page of a long round is no checkpoint: what was committed meanwhile would be missing. The next round is shorter.
+        more, last = bool(rest) or not first, self.groups - 1
+        after = Round(rest, round_.base, round_.scopes, since.group if more else min(since.group + 1, last))
         name = f"{self.incarnation}/{len(self.cursors)}"
         self.cursors[name] = after
         of = {kind: tuple(item for found, item in items if found == kind) for kind in ("evict", "enter", "whole", "delta", "gone")}
-        # A last page of a long round is no checkpoint: what was committed meanwhile would be missing. The next round is shorter.
-        return Page(cursor=name, more=bool(rest) or not first, **of)
+        return Page(cursor=name, more=more, groups_left=last - since.group, **of)
 
     def _changes(self, since: Round, scopes: frozenset[str]) -> list[tuple[str, Any]]:
         items: list[tuple[str, Any]] = [("evict", scope) for scope in sorted(since.scopes - scopes)]

@@ -90,11 +90,12 @@ def company(peer: Peer) -> Office:
 class Days(RuleBasedStateMachine):
     """Two devices and an office. At every step the view is base and overlay; at the end all agree and nothing is lost."""
 
-    @initialize(seed=st.integers(0, 2**16))
-    def begin(self, seed: int) -> None:
+    @initialize(seed=st.integers(0, 2**16), groups=st.integers(1, 3))
+    def begin(self, seed: int, groups: int) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="truckroll-days-"))
         self.peer, self.clock, self.random = Peer(), Clock(), Random(seed)
         self.office = company(self.peer)
+        self.peer.groups = groups
         self.lines = [Line(self.peer, self.random, 0.0) for _ in range(2)]
         self.paths = [self.home / f"device{number}" for number in range(2)]
         self.replicas = [self.open(number) for number in range(2)]

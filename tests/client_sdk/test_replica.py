@@ -1,6 +1,7 @@
 """A device's days against the peer: what is shown, what is sent, and what becomes of it."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from client_sdk import (
     Replica,
     Revoked,
     SdkError,
+    Wiped,
     ledger,
     session,
 )
@@ -26,6 +28,7 @@ from sync.entities.flows import AppointmentStatus
 from sync.entities.work import TimeKind
 from sync.protocol import OutcomeKind, Page, Reply, Transaction, WireRecord
 from tests.client_sdk.conftest import DAWN_MS, Clock, Office
+from tests.client_sdk.oracle import shown
 from tests.client_sdk.peer import Line, Peer
 
 Make = Callable[..., Replica]
@@ -72,8 +75,8 @@ async def test_an_uploaded_edit_never_flickers_while_the_download_lags(ana: Repl
         tx.set(WorkOrder, "wo1", cause="valve")
     shown, receive = [], ledger.receive
 
-    def watched(*args: object) -> object:
-        result = receive(*args)  # type: ignore[arg-type]  # the arguments of the real one
+    def watched(*args: object, **options: object) -> object:
+        result = receive(*args, **options)  # type: ignore[arg-type]  # the arguments of the real one
         order = ana.get(WorkOrder, "wo1")
         assert order
         shown.append((order.fields.cause, order.pending, ana.status().confirmed, ana.status().staged))
@@ -95,8 +98,8 @@ async def test_pages_are_shown_together(ana: Replica, peer: Peer, office: Office
         office.create(Asset(site="site1", name=f"boiler {number}"), f"asset{number}")
     seen, receive = set(), ledger.receive
 
-    def watched(*args: object) -> object:
-        result = receive(*args)  # type: ignore[arg-type]  # the arguments of the real one
+    def watched(*args: object, **options: object) -> object:
+        result = receive(*args, **options)  # type: ignore[arg-type]  # the arguments of the real one
         seen.add(len(ana.query(Asset)))
         return result
 
@@ -469,3 +472,71 @@ async def test_entering_a_scope_that_is_held_replaces_it(ana: Replica) -> None:
     order = ana.get(WorkOrder, "wo1")
     assert order
     assert order.fields.cause == "valve"
+
+
+async def test_a_first_sync_in_groups_never_flickers(make: Make, peer: Peer, office: Office) -> None:
+    """What was captured before the first sync stays in sight though its scope arrives with the last group."""
+    bea = make("bea")
+    await bea.enrol("https://peer", "code")
+    office.create(Account(name="A"), "acc1")
+    with bea.edit() as tx:
+        leads = [tx.create(Lead(need=str(number))) for number in range(9)]
+    peer.holds["user2"] = {"account:acc1", *(f"lead:{lead}" for lead in leads)}
+    peer.groups, seen, receive = 3, [], ledger.receive
+
+    def watched(*args: object, **options: object) -> object:
+        result = receive(*args, **options)  # type: ignore[arg-type]  # the arguments of the real one
+        seen.append((len(bea.query(Lead)), sum(lead.pending for lead in bea.query(Lead)), bea.status().last_sync_ms))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "receive", watched)
+        await bea.sync()
+    assert [found for found, *_ in seen] == [9, 9, 9]
+    assert 9 > seen[0][1] > seen[1][1] > seen[2][1] == 0
+    assert [synced for *_, synced in seen] == [None, None, DAWN_MS]
+    assert states(bea) == [(OutboxState.DONE, OutcomeKind.APPLIED)]
+
+
+async def test_a_damaged_scope_is_found_and_healed_alone(ana: Replica, peer: Peer, clock: Clock) -> None:
+    """Once a day the device says what it holds of each scope, as one number each."""
+    ana._store._run("DELETE FROM base WHERE id = 'visit1'")
+    await ana.sync()
+    assert ana._store.base(("appointment", "visit1")) is None
+    clock.now_ms += session.COMPARE_EVERY_MS
+    peer.requests.clear()
+    await ana.sync()
+    assert ana._store.base(("appointment", "visit1")) is not None
+    assert set(peer.requests[0].digests or ()) == peer.holds["user2"]
+    await ana.sync()
+    assert peer.requests[-1].digests is None
+
+
+async def test_away_past_the_tombstones_keeps_no_zombies(ana: Replica, peer: Peer, office: Office) -> None:
+    """The server no longer knows what was deleted meanwhile: digests tell which scopes differ, and the outbox is delivered."""
+    with ana.edit() as tx:
+        tx.set(WorkOrder, "wo1", cause="valve")
+    office.edit(lambda tx: tx.delete(Appointment, "visit1"))
+    del peer.records["appointment", "visit1"]
+    peer.holds["user2"].discard("site:site1")
+    peer.horizon = peer.seq
+    await ana.sync()
+    assert ana.query(Appointment) == []
+    assert ana.query(Site) == []
+    assert peer.records["work_order", "wo1"].record.body["cause"] == "valve"
+    assert {key: body for key, (body, *_) in shown(ana).items()} == peer.visible("user2")
+
+
+async def test_a_wiped_device_delivers_its_work_and_forgets_everything(ana: Replica, peer: Peer, tmp_path: Path) -> None:
+    with ana.edit() as tx:
+        tx.set(WorkOrder, "wo1", cause="a secret remedy")
+    peer.devices["token2"].wiping = True
+    with pytest.raises(Wiped):
+        await ana.sync()
+    assert peer.records["work_order", "wo1"].record.body["cause"] == "a secret remedy"
+    assert ana.identity() is None
+    assert ana.query(WorkOrder) == []
+    assert ana.history() == []
+    assert b"secret" not in (tmp_path / "ana").read_bytes() + (tmp_path / "ana-wal").read_bytes()
+    await ana.enrol("https://peer", "code")
+    await ana.sync()
