@@ -228,7 +228,9 @@ class Wakeups:
         self._audiences: dict[int, Audience] = {}
         self._outgoing: dict[int, Hint] = {}
         self._due = asyncio.Event()
-        """Something is to be told to other processes, or there is a reason to listen to them."""
+        """Something is to be told to other processes."""
+        self._wanted = asyncio.Event()
+        """Set for good by the first commit or stream: a process that has neither makes no connection."""
         self._looking = asyncio.Event()
         self._ended = False
         self.linked = asyncio.Event()
@@ -244,6 +246,7 @@ class Wakeups:
         self._deliver(hint, touched.authors)
         self._outgoing[tenant_id] = joined(self._outgoing.get(tenant_id), hint)
         self._due.set()
+        self._wanted.set()
 
     def _deliver(self, hint: Hint, authors: frozenset[int] = frozenset()) -> None:
         audience = self._audiences.get(hint.tenant_id)
@@ -264,7 +267,7 @@ class Wakeups:
         if self._ended:
             stream.end()
         self._looking.set()
-        self._due.set()
+        self._wanted.set()
         return stream
 
     def unsubscribe(self, tenant_id: int, stream: Subscription) -> None:
@@ -310,7 +313,7 @@ class Wakeups:
             await asyncio.sleep(NOTIFY_SPACING_S)
 
     async def _carry(self, url: str) -> None:
-        await self._due.wait()
+        await self._wanted.wait()
         connection = await asyncpg.connect(
             url, server_settings={"role": APP_ROLE, "application_name": "truckroll-wakeups"}, timeout=PROBE_S
         )
