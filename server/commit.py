@@ -24,6 +24,8 @@ Key: TypeAlias = tuple[str, str]
 """(entity, id)"""
 
 HASH_BYTES: Final = 8
+FORMER_HOLDER: Final = "former_holder"
+"""The policy named by a conflict that tells the office of work done by somebody who no longer holds the scope."""
 MAX_CHANGES: Final = 5_000
 
 
@@ -187,9 +189,13 @@ def scopes_wanted(push: Push, parsed: Iterable[Parsed], stored: Mapping[Key, Sto
 def prepare(
     pushes: Sequence[tuple[Push, tuple[Parsed, ...]]],
     stored: Mapping[Key, Stored],
-    reached: frozenset[tuple[str, str]],
+    reached: Mapping[tuple[str, str], bool],
 ) -> Commit:
-    """Merge the pushes, in order, into what was read. `reached` holds the (user, scope) pairs that field authors may write."""
+    """Merge the pushes, in order, into what was read.
+
+    `reached` has the (user, scope) pairs that field authors may write: what they hold (true) or once held (false). Work of one who
+    no longer holds the scope is taken like any other, and held up to the office as well.
+    """
     draft = _Draft(stored, reached)
     results = tuple(draft.take(push, parsed) for push, parsed in pushes)
     return Commit(tuple(draft.rows()), tuple(draft.links()), results)
@@ -206,7 +212,7 @@ class _State(msgspec.Struct):
 
 
 class _Draft:
-    def __init__(self, stored: Mapping[Key, Stored], reached: frozenset[tuple[str, str]]) -> None:
+    def __init__(self, stored: Mapping[Key, Stored], reached: Mapping[tuple[str, str], bool]) -> None:
         self._stored, self._reached = stored, reached
         self._states: dict[Key, _State] = {}
         self._made_by: dict[str, str] = {}
@@ -250,6 +256,8 @@ class _Draft:
             concurrent |= merged.concurrent
         if reasons:
             return Outcome(n, OutcomeKind.PARKED, reasons=tuple(reasons))
+        if push.bound:
+            clashes += self._late(push, staged.values(), parsed.transaction.label)
         self._states |= staged
         for state in staged.values():
             if state.before is None and state.spec.scope.field is None:
@@ -257,6 +265,15 @@ class _Draft:
         held = tuple(self._hold(push, n, at, stamp, state, clash) for at, (state, clash) in enumerate(clashes))
         kind = OutcomeKind.CONFLICT if held else OutcomeKind.MERGED if concurrent else OutcomeKind.APPLIED
         return Outcome(n, kind, conflicts=held)
+
+    def _late(self, push: Push, staged: Iterable[_State], label: str) -> Iterable[tuple[_State, Clash]]:
+        """One open conflict for each scope that the author held once and holds no longer."""
+        scopes = {
+            state.scope: state for state in staged if state.mask and self._reached.get((push.author.user, state.scope)) is False
+        }
+        for state in scopes.values():
+            held = {"user": push.author.user, "label": label}
+            yield state, Clash("", kept=None, held=held, held_by=push.author.device, open=True, policy=FORMER_HOLDER)
 
     def _state(self, spec: EntitySpec, edit: Edit, staged: Mapping[Key, _State], push: Push) -> _State:
         """The record as it stands now in this commit; raises `Refused` where the author may not know of it or its references."""
@@ -294,7 +311,7 @@ class _Draft:
             "subject_entity": state.spec.name,
             "subject": state.record.id,
             "field": clash.field,
-            "policy": str(field.policy.kind) if field else "delete",
+            "policy": clash.policy or (str(field.policy.kind) if field else "delete"),
             "kept": clash.kept,
             "held": clash.held,
             "held_by": f"device {clash.held_by}",

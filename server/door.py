@@ -38,7 +38,6 @@ STALE_CODE: Final = "TR001"
 """The SQLSTATE that `refuse_if_stale` raises."""
 
 MAX_GROUP: Final = 64
-REACH_CACHE: Final = 100_000
 RULED: Final = frozenset({"lead", "opportunity", "appointment"})
 """Entities whose changes rules look at; see `server.rules`."""
 
@@ -79,7 +78,6 @@ class Door:
         """Told the tenant, the number and the reach of each commit."""
         self._queues: dict[int, list[_Waiting]] = {}
         self._writers: dict[int, asyncio.Task[None]] = {}
-        self._reached: dict[tuple[int, str, str], None] = {}
 
     async def submit(self, tenant_id: int, push: Push) -> Committed:
         """Commit consecutive new transactions of a device. Raises `Moved` if the device's log does not end at `first_n` - 1."""
@@ -153,20 +151,18 @@ class Door:
             if not waiting.done.done():
                 waiting.done.set_result(Committed(seq, numbered(result.outcomes, seq)))
 
+    @staticmethod
     async def _reach(
-        self, connection: Connection, tenant_id: int, group: Iterable[_Waiting], stored: Mapping[Key, Stored]
-    ) -> frozenset[tuple[str, str]]:
-        """Which of the scopes that the group's field authors want they may write. What once was reached stays reached."""
-        wanted = {(w.push.author.user, scope) for w in group for scope in scopes_wanted(w.push, w.parsed, stored)}
-        unknown = [(holder, scope) for holder, scope in wanted if (tenant_id, holder, scope) not in self._reached]
-        if unknown:
-            names = [user(holder) for holder, _ in unknown]
-            rows = await connection.fetch(statements.REACHED, tenant_id, sorted(set(names)), names, [scope for _, scope in unknown])
-            if len(self._reached) > REACH_CACHE:
-                self._reached.clear()
-            for row in rows:
-                self._reached[tenant_id, row["holder"].removeprefix("user:"), row["scope"]] = None
-        return frozenset((holder, scope) for holder, scope in wanted if (tenant_id, holder, scope) in self._reached)
+        connection: Connection, tenant_id: int, group: Iterable[_Waiting], stored: Mapping[Key, Stored]
+    ) -> dict[tuple[str, str], bool]:
+        """The scopes that the group's field authors may write, by (user, scope), and whether each still holds it."""
+        wanted = sorted({(w.push.author.user, scope) for w in group for scope in scopes_wanted(w.push, w.parsed, stored)})
+        if not wanted:
+            return {}
+        names = [user(holder) for holder, _ in wanted]
+        scopes = [scope for _, scope in wanted]
+        rows = await connection.fetch(statements.REACHED, tenant_id, sorted(set(names)), names, scopes)
+        return {(row["holder"].removeprefix("user:"), row["scope"]): row["now"] for row in rows}
 
 
 def _nobody(tenant_id: int) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from server.author import create, write
 from server.context import Context
 from server.devices import CODE_VALID_MS, code, digest
 from sync.ids import RANDOM_BYTES
@@ -18,6 +19,8 @@ async def create_user(context: Context, tenant_id: int, name: str, role: str, te
     user_id = context.new_id()
     async with context.office.of(tenant_id) as tenant:
         await tenant.add_user(user_id, name, role, territories)
+    profile = create("profile", user_id, name=name, role=role, territories=sorted(territories))
+    await write(context, tenant_id, "user added", [[profile]])
     return user_id
 
 

@@ -38,3 +38,8 @@ def scope_name(kind: str, record_id: str) -> str:
 
 def user(user_id: str) -> str:
     return f"user:{user_id}"
+
+
+def territory(code: str) -> str:
+    """The principal that the representatives of a territory act as."""
+    return f"territory:{code}"

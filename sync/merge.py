@@ -69,13 +69,17 @@ class Edit(msgspec.Struct, frozen=True):
 
 
 class Clash(msgspec.Struct, frozen=True):
-    """Two authors meant different things. `held` is what did not become the field's value; `open` waits for a person."""
+    """Two authors meant different things. `held` is what did not become the field's value; `open` waits for a person.
+
+    `policy` is empty where the field's own policy decided.
+    """
 
     field: str
     kept: Any
     held: Any
     held_by: int
     open: bool
+    policy: str = ""
 
 
 class Merged(msgspec.Struct, frozen=True):
@@ -167,6 +171,7 @@ class _Editing:
         self.concurrent = False
 
     def run(self) -> Merged:
+        self._check_frozen()
         deleted = self.record.deleted and not self._restore()
         for name, value in self.edit.set.items():
             self._set(self._field(name, Op.SET), value)
@@ -182,6 +187,16 @@ class _Editing:
             self._edit_text(self._field(name, Op.EDIT), base, text)
         record = Record(self.record.id, self.record.seq, deleted, self.body, self.versions, self.adds)
         return Merged(record, self.mask, tuple(self.clashes), self.concurrent)
+
+    def _check_frozen(self) -> None:
+        """Once the record's state says so, nothing but the state itself may change."""
+        frozen = self.spec.frozen
+        if frozen is None or self.creating or self.record.body.get(frozen.field) not in frozen.states:
+            return
+        edit = self.edit
+        for name in (*edit.set, *edit.inc, *edit.add, *edit.remove, *edit.append, *edit.edit):
+            if name != frozen.field and self.record.body.get(name) != edit.set.get(name, frozen):
+                raise Refused("frozen", f"a {self.spec.name} that is {self.record.body[frozen.field]} does not change", name)
 
     def _field(self, name: str, op: Op) -> FieldSpec:
         field = self.spec.fields.get(name)

@@ -84,6 +84,17 @@ def everywhere(name: str) -> ScopeRule:
     return ScopeRule(name, "")
 
 
+class Frozen(msgspec.Struct, frozen=True):
+    """While `field` has one of `states`, no other field of the record may change."""
+
+    field: str
+    states: frozenset[str]
+
+
+def frozen_while(field: str, *states: str) -> Frozen:
+    return Frozen(field, frozenset(states))
+
+
 class FieldSpec(msgspec.Struct, frozen=True):
     name: str
     index: int
@@ -109,6 +120,7 @@ class EntitySpec(msgspec.Struct, frozen=True):
     scope: ScopeRule
     create: Roles
     delete: Roles
+    frozen: Frozen | None
     decoder: msgspec.json.Decoder[Any]
     patch: msgspec.json.Decoder[Any]
     references: tuple[FieldSpec, ...]
@@ -142,13 +154,14 @@ class EntityMeta(msgspec.StructMeta):
         scope: ScopeRule | None = None,
         create: Roles = PEOPLE,
         delete: Roles = NOBODY,
+        frozen_when: Frozen | None = None,
         **config: Any,
     ) -> type:
         strict = {"frozen": True, "kw_only": True, "omit_defaults": True, "forbid_unknown_fields": True}
         cls = super().__new__(mcls, name, bases, namespace, **strict | config)
         if scope is not None:
             entity = cast("type[Entity]", cls)
-            entity.spec = _derive(entity, scope, create | SERVER, delete)
+            entity.spec = _derive(entity, scope, create | SERVER, delete, frozen_when)
             REGISTRY[entity.spec.name] = entity.spec
         return cls
 
@@ -164,7 +177,7 @@ class Entity(msgspec.Struct, metaclass=EntityMeta):
         return ()
 
 
-def _derive(cls: type[Entity], scope: ScopeRule, create: Roles, delete: Roles) -> EntitySpec:
+def _derive(cls: type[Entity], scope: ScopeRule, create: Roles, delete: Roles, frozen: Frozen | None) -> EntitySpec:
     hints = get_type_hints(cls, include_extras=True)
     fields = {info.name: _field(cls, index, info, hints[info.name]) for index, info in enumerate(msgspec.structs.fields(cls), 1)}
     if len(fields) > MAX_FIELDS:
@@ -173,6 +186,8 @@ def _derive(cls: type[Entity], scope: ScopeRule, create: Roles, delete: Roles) -
         raise TypeError(f"{cls.__name__}: its scope names the field {scope.field!r}, which it does not have")
     if scope.field and fields[scope.field].policy.kind is not Kind.FIXED:
         raise TypeError(f"{cls.__name__}.{scope.field}: it decides the scope, so its policy is fixed()")
+    if frozen and frozen.field not in fields:
+        raise TypeError(f"{cls.__name__}: it is frozen by the field {frozen.field!r}, which it does not have")
     patch = msgspec.defstruct(
         f"{cls.__name__}Patch",
         [(name, spec.type | msgspec.UnsetType, msgspec.UNSET) for name, spec in fields.items()],
@@ -185,6 +200,7 @@ def _derive(cls: type[Entity], scope: ScopeRule, create: Roles, delete: Roles) -
         scope=scope,
         create=create,
         delete=delete,
+        frozen=frozen,
         decoder=msgspec.json.Decoder(cls),
         patch=msgspec.json.Decoder(patch),
         references=tuple(spec for spec in fields.values() if spec.refers),

@@ -5,9 +5,8 @@ has a tenant.
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
-
 from alembic import op
+from sqlalchemy.dialects import postgresql
 
 revision = "0001"
 down_revision = None
@@ -120,6 +119,7 @@ def upgrade() -> None:
         sa.Column("technician", sa.Text(), nullable=True),
         sa.Column("pinned", sa.Boolean(), nullable=True),
         sa.Column("epoch", sa.BigInteger(), nullable=True),
+        sa.Column("held", sa.Boolean(), nullable=True),
         sa.Column("actual", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("status", sa.Text(), nullable=True),
@@ -359,6 +359,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("plan_run_pkey")),
     )
     op.create_table(
+        "price_book",
+        sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(collation="C"), nullable=False),
+        sa.Column("version", sa.Text(), nullable=False),
+        sa.Column("currency", sa.Text(), nullable=True),
+        sa.Column("valid_from", sa.BigInteger(), nullable=True),
+        sa.Column("valid_to", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("price_book_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
+        "price_entry",
+        sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(collation="C"), nullable=False),
+        sa.Column("price_book", sa.Text(), nullable=False),
+        sa.Column("product", sa.Text(), nullable=False),
+        sa.Column("price_cents", sa.BigInteger(), nullable=False),
+        sa.Column("floor_cents", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("price_entry_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
         "product",
         sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(collation="C"), nullable=False),
@@ -370,6 +392,31 @@ def upgrade() -> None:
         sa.Column("lifetime_days", sa.BigInteger(), nullable=True),
         sa.Column("substitutes", postgresql.ARRAY(sa.Text()), nullable=True),
         sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("product_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
+        "profile",
+        sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(collation="C"), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=True),
+        sa.Column("territories", postgresql.ARRAY(sa.Text()), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("profile_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
+    op.create_table(
+        "quote",
+        sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(collation="C"), nullable=False),
+        sa.Column("opportunity", sa.Text(), nullable=False),
+        sa.Column("price_book", sa.Text(), nullable=False),
+        sa.Column("valid_to", sa.BigInteger(), nullable=True),
+        sa.Column("lines", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("discount_pct", sa.Double(), nullable=True),
+        sa.Column("total_cents", sa.BigInteger(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=True),
+        sa.Column("signed_by", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("quote_pkey")),
         postgresql_with={"fillfactor": "80"},
     )
     op.create_table(
@@ -443,6 +490,18 @@ def upgrade() -> None:
         postgresql_with={"fillfactor": "80"},
     )
     op.create_index(op.f("skill_held_tenant_id_technician_idx"), "skill_held", ["tenant_id", "technician"], unique=False)
+    op.create_table(
+        "stock_count",
+        sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(collation="C"), nullable=False),
+        sa.Column("location", sa.Text(), nullable=False),
+        sa.Column("product", sa.Text(), nullable=False),
+        sa.Column("expected", sa.BigInteger(), nullable=True),
+        sa.Column("counted", sa.BigInteger(), nullable=True),
+        sa.Column("status", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant_id", "id", name=op.f("stock_count_pkey")),
+        postgresql_with={"fillfactor": "80"},
+    )
     op.create_table(
         "stock_move",
         sa.Column("tenant_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -552,6 +611,7 @@ def downgrade() -> None:
     op.drop_table("technician")
     op.drop_index(op.f("stock_move_tenant_id_location_product_idx"), table_name="stock_move")
     op.drop_table("stock_move")
+    op.drop_table("stock_count")
     op.drop_index(op.f("skill_held_tenant_id_technician_idx"), table_name="skill_held")
     op.drop_table("skill_held")
     op.drop_table("site")
@@ -560,7 +620,11 @@ def downgrade() -> None:
     op.drop_table("rule_event")
     op.drop_index(op.f("record_tenant_id_scope_seq_idx"), table_name="record")
     op.drop_table("record")
+    op.drop_table("quote")
+    op.drop_table("profile")
     op.drop_table("product")
+    op.drop_table("price_entry")
+    op.drop_table("price_book")
     op.drop_table("plan_run")
     op.drop_table("part_used")
     op.drop_table("parked")

@@ -2,9 +2,9 @@
 
 from sync.entities.conflicts import Conflict
 from sync.entities.customers import Account, Activity, Asset, Contact, Site
-from sync.entities.people import Depot, Position, Shift, SkillHeld, Technician
-from sync.entities.sales import Lead, Opportunity
-from sync.entities.stock import Product, StockMove
+from sync.entities.people import Depot, Position, Profile, Shift, SkillHeld, Technician
+from sync.entities.sales import Lead, Opportunity, Quote
+from sync.entities.stock import PriceBook, PriceEntry, Product, StockCount, StockMove
 from sync.entities.work import Appointment, Attachment, PartUsed, TimeEntry, WorkOrder, WorkOrderTask
 
 __all__ = [
@@ -20,10 +20,15 @@ __all__ = [
     "Opportunity",
     "PartUsed",
     "Position",
+    "PriceBook",
+    "PriceEntry",
     "Product",
+    "Profile",
+    "Quote",
     "Shift",
     "Site",
     "SkillHeld",
+    "StockCount",
     "StockMove",
     "Technician",
     "TimeEntry",

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 
 from sync.entities.people import Position
-from sync.links import Link, LinkKind, scope_name, user
+from sync.links import Link, LinkKind, scope_name, territory, user
 from sync.policies import (
     OFFICE,
     PEOPLE,
@@ -40,8 +40,11 @@ class Account(Entity, scope=root("account"), create=OFFICE | SALES):
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
+        account = scope_name("account", record_id)
         if body.get("owner"):
-            yield Link(LinkKind.HOLDS, user(body["owner"]), scope_name("account", record_id))
+            yield Link(LinkKind.HOLDS, user(body["owner"]), account)
+        if body.get("territory"):
+            yield Link(LinkKind.HOLDS, territory(body["territory"]), account)
 
 
 class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +58,7 @@ class Consent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proof: Name = ""
 
 
-class Contact(Entity, scope=part_of("account")):
+class Contact(Entity, scope=part_of("account"), delete=OFFICE):
     account: Annotated[Id, refers("account"), fixed()]
     name: Annotated[Name, last_writer()]
     role: Annotated[Code, last_writer()] = ""
@@ -96,7 +99,7 @@ class Reading(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unit: Code = ""
 
 
-class Asset(Entity, scope=part_of("site")):
+class Asset(Entity, scope=part_of("site"), delete=OFFICE):
     site: Annotated[Id, refers("site"), fixed()]
     product: Annotated[Id | None, refers("product"), manual()] = None
     parent: Annotated[Id | None, refers("asset"), manual()] = None

@@ -150,6 +150,27 @@ OPPORTUNITY: Final = Flow(
 )
 
 
+class QuoteStatus(enum.StrEnum):
+    DRAFT = "draft"
+    SENT = "sent"
+    SIGNED = "signed"
+    DECLINED = "declined"
+    WITHDRAWN = "withdrawn"
+
+
+_Q = QuoteStatus
+FROZEN_QUOTE: Final = (_Q.SENT, _Q.SIGNED, _Q.DECLINED, _Q.WITHDRAWN)
+
+QUOTE: Final = Flow(
+    initial=_Q.DRAFT,
+    moves={
+        _Q.DRAFT: {_Q.SENT: SALES, _Q.SIGNED: PEOPLE, _Q.WITHDRAWN: SALES},
+        _Q.SENT: {_Q.SIGNED: PEOPLE, _Q.DECLINED: PEOPLE, _Q.WITHDRAWN: SALES},
+    },
+    rank={_Q.DRAFT: 0, _Q.SENT: 1, _Q.WITHDRAWN: 2, _Q.DECLINED: 3, _Q.SIGNED: 4},
+)
+
+
 class ConflictStatus(enum.StrEnum):
     SETTLED = "settled"
     OPEN = "open"

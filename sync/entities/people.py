@@ -5,8 +5,8 @@ from typing import Annotated
 
 import msgspec
 
-from sync.links import Link, LinkKind, scope_name, user
-from sync.policies import OFFICE, add_wins, fixed, last_writer, office_wins, server_only
+from sync.links import Link, LinkKind, scope_name, territory, user
+from sync.policies import MANAGERS, OFFICE, add_wins, fixed, last_writer, office_wins, server_only
 from sync.schema import Body, Code, Count, Entity, Id, Instant, Name, part_of, refers, root
 
 
@@ -15,6 +15,20 @@ class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     lat: Annotated[float, msgspec.Meta(ge=-90, le=90)]
     lon: Annotated[float, msgspec.Meta(ge=-180, le=180)]
+
+
+class Profile(Entity, scope=root("user"), create=MANAGERS):
+    """What is known of a user, and which territories they act for; the id is the user's."""
+
+    name: Annotated[Name, last_writer(MANAGERS)]
+    role: Annotated[Code, last_writer(MANAGERS)] = ""
+    territories: Annotated[tuple[Code, ...], add_wins(MANAGERS)] = ()
+
+    @staticmethod
+    def links(record_id: str, body: Body) -> Iterable[Link]:
+        me = user(record_id)
+        yield Link(LinkKind.HOLDS, me, me)
+        yield from (Link(LinkKind.ACTS_AS, me, territory(code)) for code in body.get("territories", ()))
 
 
 class Depot(Entity, scope=root("depot"), create=OFFICE):

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import msgspec
 
-from sync.entities.flows import LEAD, OPPORTUNITY, LeadStatus, Stage
+from sync.entities.flows import FROZEN_QUOTE, LEAD, OPPORTUNITY, QUOTE, LeadStatus, QuoteStatus, Stage
 from sync.links import Link, LinkKind, scope_name, user
 from sync.policies import (
+    MANAGERS,
     OFFICE,
     PEOPLE,
     SALES,
@@ -21,7 +22,7 @@ from sync.policies import (
     office_wins,
     server_only,
 )
-from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, refers, root
+from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, frozen_while, part_of, refers, root
 
 
 class Urgency(enum.StrEnum):
@@ -30,7 +31,7 @@ class Urgency(enum.StrEnum):
     SOMEDAY = "someday"
 
 
-class Lead(Entity, scope=root("lead")):
+class Lead(Entity, scope=root("lead"), delete=MANAGERS):
     """Somebody needs something. Whoever captured it keeps holding it, and so sees what becomes of it."""
 
     need: Annotated[Text, field_wins()]
@@ -84,3 +85,25 @@ class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
         holders = {*body.get("team", ()), body.get("owner")} - {None}
         yield from (Link(LinkKind.HOLDS, user(holder), opportunity) for holder in holders)
         yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))
+
+
+class QuoteLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A line carries the price that it was quoted at."""
+
+    product: Id
+    quantity: Count
+    price_cents: Count
+    discount_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
+
+
+class Quote(Entity, scope=part_of("opportunity"), create=SALES | OFFICE, frozen_when=frozen_while("status", *FROZEN_QUOTE)):
+    """An offer at the prices of one version of the price list. Once sent it does not change; a new offer is a new quote."""
+
+    opportunity: Annotated[Id, refers("opportunity"), fixed()]
+    price_book: Annotated[Id, refers("price_book"), fixed()]
+    valid_to: Annotated[Instant | None, last_writer(SALES)] = None
+    lines: Annotated[dict[str, QuoteLine | None], keyed(SALES)] = {}
+    discount_pct: Annotated[Annotated[float, msgspec.Meta(ge=0, le=100)], last_writer(SALES)] = 0
+    total_cents: Annotated[Count, server_only()] = 0
+    status: Annotated[QuoteStatus, lifecycle(QUOTE)] = QuoteStatus.DRAFT
+    signed_by: Annotated[Name, field_wins()] = ""

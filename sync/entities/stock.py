@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from sync.links import CATALOGUE
-from sync.policies import OFFICE, append_only, fixed, server_only
+from sync.policies import OFFICE, append_only, field_wins, fixed, server_only
 from sync.schema import Code, Count, Entity, Id, Instant, Name, everywhere, named_by, refers
 
 
@@ -37,3 +37,34 @@ class StockMove(Entity, scope=named_by("location")):
     reason: Annotated[MoveReason, append_only()]
     at: Annotated[Instant, append_only()]
     part_used: Annotated[Id | None, refers("part_used"), append_only()] = None
+
+
+class PriceBook(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
+    """One version of the price list. A version never changes; a new price is a new version."""
+
+    version: Annotated[Code, fixed()]
+    currency: Annotated[Code, fixed()] = "USD"
+    valid_from: Annotated[Instant | None, server_only()] = None
+    valid_to: Annotated[Instant | None, server_only()] = None
+
+
+class PriceEntry(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
+    price_book: Annotated[Id, refers("price_book"), fixed()]
+    product: Annotated[Id, refers("product"), fixed()]
+    price_cents: Annotated[Count, fixed()]
+    floor_cents: Annotated[Count, fixed()] = 0
+
+
+class CountStatus(enum.StrEnum):
+    OPEN = "open"
+    DONE = "done"
+
+
+class StockCount(Entity, scope=named_by("location")):
+    """Somebody should count: the moves of a product at a place add up to something that cannot be."""
+
+    location: Annotated[Id, fixed()]
+    product: Annotated[Id, refers("product"), fixed()]
+    expected: Annotated[Count, server_only()] = 0
+    counted: Annotated[Count | None, field_wins()] = None
+    status: Annotated[CountStatus, field_wins()] = CountStatus.OPEN

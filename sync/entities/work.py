@@ -19,12 +19,13 @@ from sync.policies import (
     last_writer,
     lifecycle,
     office_wins,
+    server_only,
     text,
 )
 from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, named_by, part_of, refers, root
 
 
-class WorkOrder(Entity, scope=root("work_order")):
+class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
     account: Annotated[Id, refers("account"), office_wins(OFFICE)]
     site: Annotated[Id, refers("site"), office_wins(OFFICE)]
     asset: Annotated[Id | None, refers("asset"), office_wins()] = None
@@ -80,7 +81,10 @@ _GONE = frozenset({AppointmentStatus.UNSCHEDULED, AppointmentStatus.CANCELED, Ap
 
 
 class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MANAGERS):
-    """One planned visit. While it is planned for a technician, that technician holds the work order."""
+    """One planned visit. While it is planned for a technician, that technician holds the work order.
+
+    `held` is false outside the window of days that devices keep: long done, or far ahead.
+    """
 
     work_order: Annotated[Id, refers("work_order"), fixed()]
     earliest: Annotated[Instant | None, office_wins(OFFICE)] = None
@@ -94,13 +98,14 @@ class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MAN
     technician: Annotated[Id | None, refers("technician"), office_wins(OFFICE)] = None
     pinned: Annotated[bool, office_wins(OFFICE)] = False
     epoch: Annotated[int, msgspec.Meta(ge=0), office_wins(OFFICE)] = 0
+    held: Annotated[bool, server_only()] = True
     actual: Annotated[tuple[ActualTime, ...], append_only()] = ()
     reason: Annotated[Name, field_wins()] = ""
     status: Annotated[AppointmentStatus, lifecycle(APPOINTMENT)] = AppointmentStatus.UNSCHEDULED
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:  # noqa: ARG004  # the link is the order's, whichever visit states it
-        if body.get("technician") and body.get("status", AppointmentStatus.UNSCHEDULED) not in _GONE:
+        if body.get("technician") and body.get("held", True) and body.get("status", AppointmentStatus.UNSCHEDULED) not in _GONE:
             technician = scope_name("technician", body["technician"])
             yield Link(LinkKind.HOLDS, technician, scope_name("work_order", body["work_order"]))
 

@@ -26,6 +26,7 @@ async def test_a_technician_holds_the_order_with_its_site_and_account(company: C
     _, technician, _ = await setup(company)
     await technician.pull()
     assert set(technician.records) == {
+        ("profile", technician.me.user),
         ("technician", "T1"),
         ("account", "A1"),
         ("site", "S1"),
@@ -50,8 +51,8 @@ async def test_a_batch_sent_twice_counts_once_and_gets_the_same_answer(company: 
 async def test_edits_of_different_fields_both_stand(company: Company) -> None:
     dispatcher, technician, _ = await setup(company)
     await technician.pull()
-    await dispatcher.push(update("work_order", "W1", 1, priority=1))
-    outcome = await technician.push(update("work_order", "W1", 1, symptom="drips"))
+    await dispatcher.push(dispatcher.update("work_order", "W1", priority=1))
+    outcome = await technician.push(technician.update("work_order", "W1", symptom="drips"))
     assert outcome.kind is OutcomeKind.APPLIED
     await technician.pull()
     order = technician.records["work_order", "W1"]
@@ -66,10 +67,10 @@ async def test_a_reassigned_order_leaves_one_device_and_is_whole_on_the_other(co
     other = BareDevice(company.http, await company.enrol(other_user))
     await other.pull()
     assert ("work_order", "W1") not in other.records
-    await dispatcher.push(update("appointment", "P1", 1, technician="T2"))
+    await dispatcher.push(dispatcher.update("appointment", "P1", technician="T2"))
     await technician.pull()
     await other.pull()
-    assert set(technician.records) == {("technician", "T1")}
+    assert set(technician.records) == {("technician", "T1"), ("profile", technician.me.user)}
     assert {("work_order", "W1"), ("appointment", "P1"), ("site", "S1"), ("account", "A1")} <= set(other.records)
 
 
@@ -94,7 +95,7 @@ async def test_an_idle_pull_brings_nothing(company: Company) -> None:
 async def test_a_changed_field_travels_alone(company: Company) -> None:
     dispatcher, technician, _ = await setup(company)
     await technician.pull()
-    await dispatcher.push(update("site", "S1", 1, hours="8 to 5"))
+    await dispatcher.push(dispatcher.update("site", "S1", hours="8 to 5"))
     (page,) = await technician.pull()
     assert [(r.entity, r.id, r.fields) for r in page.delta if r.entity == "site"] == [("site", "S1", {"hours": "8 to 5"})]
 

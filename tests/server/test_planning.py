@@ -90,7 +90,7 @@ async def test_what_a_dispatcher_moved_during_the_run_stays(company: Company) ->
     from server.planning import _publish
 
     plan = solve(question(day).problem, seconds=0.3)
-    moved = await office.push(update("appointment", "P2", 1, technician="T2", planned_start=DAY + 8 * HOUR, pinned=True))
+    moved = await office.push(office.update("appointment", "P2", technician="T2", planned_start=DAY + 8 * HOUR, pinned=True))
     assert moved.kind is OutcomeKind.APPLIED
     adapted = await _publish(company.context, company.tenant_id, "run", day, plan)
     assert adapted == ["P2"]

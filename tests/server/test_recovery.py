@@ -75,7 +75,7 @@ async def test_what_changes_during_a_first_sync_is_not_missed(company: Company) 
         technician.cursor = reply.page.cursor
         if changed:
             entity, record_id = changed.pop()
-            await office.push(update(entity, record_id, 1, name="changed"))
+            await office.push(office.update(entity, record_id, name="changed"))
         elif not reply.page.more and not reply.page.groups_left:
             break
     await technician.pull()
@@ -88,8 +88,8 @@ async def test_after_a_long_absence_only_scopes_that_differ_come_anew(company: C
     await technician.pull()
     known = digests(technician, await seqs_of(company))
     manager = BareDevice(company.http, await company.enrol(await company.user("Mia", "manager")))
-    await office.push(update("appointment", "P1", 1, technician=None, status="unscheduled"))
-    await manager.push({"entity": "appointment", "id": "P2", "base": 1, "delete": True})
+    await office.push(office.update("appointment", "P1", technician=None, status="unscheduled"))
+    await manager.push({"entity": "appointment", "id": "P2", "base": office.seqs["appointment", "P2"], "delete": True})
     await office.push(create("work_order_task", "K0", work_order="W0", title="new"))
     await forget(company)
     assert (await ask(technician)).json().get("want_digests") is True
@@ -123,7 +123,7 @@ async def test_a_change_on_its_way_is_no_damage(company: Company) -> None:
     office, technician = await fleet(company)
     await technician.pull()
     known = digests(technician, await seqs_of(company))
-    await office.push(update("site", "S1", 1, hours="8 to 5"))
+    await office.push(office.update("site", "S1", hours="8 to 5"))
     page = msgspec.json.decode((await ask(technician, digests=known)).content)["page"]
     assert "enter" not in page
     assert [fields for *_, fields in page["delta"] if "hours" in fields] == [{"hours": "8 to 5"}]

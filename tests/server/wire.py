@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import msgspec
 
-from sync.protocol import Enrolled, Outcome, Page, Reply
+from sync.protocol import Enrolled, Outcome, OutcomeKind, Page, Reply
 
 
 class BareDevice:
@@ -16,6 +16,7 @@ class BareDevice:
         self.http, self.me = http, enrolled
         self.next_n, self.cursor = 1, None
         self.records: dict[tuple[str, str], dict[str, Any]] = {}
+        self.seqs: dict[tuple[str, str], int] = {}
 
     async def post(self, body: bytes) -> httpx.Response:
         return await self.http.post("/v1/sync", content=body, headers={"authorization": f"Bearer {self.me.token}"})
@@ -42,7 +43,14 @@ class BareDevice:
     async def push(self, *changes: dict[str, Any]) -> Outcome:
         """One transaction of these changes; its outcome."""
         reply = await self.exchange(self.transaction(*changes), limit=0)
-        return reply.outcomes[0]
+        outcome = reply.outcomes[0]
+        if outcome.kind is not OutcomeKind.PARKED:
+            self.seqs |= {(change["entity"], change["id"]): outcome.seq for change in changes}
+        return outcome
+
+    def update(self, entity: str, record_id: str, **fields: Any) -> dict[str, Any]:
+        """An edit of the version that this device saw last."""
+        return update(entity, record_id, self.seqs[entity, record_id], **fields)
 
     async def pull(self, limit: int = 2000) -> list[Page]:
         """Pull until a checkpoint; `records` is then what the device holds."""
@@ -63,6 +71,7 @@ class BareDevice:
         for key, body in list(self.records.items()):
             if REGISTRY[key[0]].scope_of(key[1], body) in dropped:
                 del self.records[key]
+        self.seqs |= {(record.entity, record.id): record.seq for record in (*page.whole, *page.delta)}
         for record in page.whole:
             self.records[record.entity, record.id] = record.fields
         for record in page.delta:
