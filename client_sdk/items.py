@@ -10,11 +10,12 @@ from sync.protocol import OutcomeKind, Reason
 from sync.schema import Entity
 
 E = TypeVar("E", bound=Entity)
+E_co = TypeVar("E_co", bound=Entity, covariant=True)
 Key = tuple[str, str]
 """An entity's wire name and a record's id."""
 
 
-class Item(msgspec.Struct, Generic[E], frozen=True):
+class Item(msgspec.Struct, Generic[E_co], frozen=True):
     """One record as the device shows it.
 
     `pending` says that work of this device on it is not yet confirmed in a checkpoint. `seq` is the version of the server's record
@@ -23,7 +24,7 @@ class Item(msgspec.Struct, Generic[E], frozen=True):
     """
 
     id: str
-    fields: E
+    fields: E_co
     pending: bool
     seq: int
     unread: tuple[str, ...] = ()
