@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.kernel.jit import compiled
+from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.route import (
     Stretch,
     ahead,
@@ -11,6 +11,7 @@ from dispatch.kernel.route import (
     fits,
     join,
     judge,
+    judge_apart,
     keep,
     link,
     node,
@@ -23,6 +24,7 @@ from dispatch.kernel.route import (
 )
 from dispatch.kernel.shape import (
     AFTER_DEPOT,
+    ALLOWED,
     ARC,
     BEFORE,
     BEGUN,
@@ -37,9 +39,10 @@ from dispatch.kernel.shape import (
     FIRST,
     FULL,
     GAP,
-    JOB_COUNT,
     JOBS,
+    JOB_COUNT,
     LENGTH,
+    MOST,
     OFFER,
     OPTION,
     OPTIONS,
@@ -56,7 +59,10 @@ from dispatch.kernel.shape import (
 )
 
 
-@compiled
+CALLS_BACK = 2  # a first call is looked for in so many gaps before a job; then it is seated anew over the whole route
+
+
+@inlined
 def try_gap(d: Data, s: State, r: int, p: int, j: int) -> None:
     """Offers job j before item p of way r in every arrangement of the breaks nearby, with a depot call where one is needed."""
     how = fits(d, s, r, j, p)
@@ -82,7 +88,7 @@ def try_empty(d: Data, s: State, r: int, j: int) -> None:
         for b in range(a, count + 1):
             for c in range(b, count + 1):
                 low, mid, high = (1 << a) - 1, (1 << b) - 1, (1 << c) - 1
-                judge(d, s, r, 0, j, mid ^ low, high ^ mid, low, every ^ high)
+                judge_apart(d, s, r, 0, j, mid ^ low, high ^ mid, low, every ^ high)
 
 
 @compiled
@@ -90,25 +96,25 @@ def try_breaks(d: Data, s: State, r: int, p: int, j: int) -> None:
     """Breaks of the gap before or after the job, and one from outside the day moved in beside it."""
     mask = int(s.gap[0, r, p + 1])
     before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
-    judge(d, s, r, p, j, mask, 0, before, behind)
+    judge_apart(d, s, r, p, j, mask, 0, before, behind)
     low = 0
     for k in range(d.ways[r, PAUSES]):
         bit = 1 << k
         if mask & bit:
-            judge(d, s, r, p, j, low, mask ^ low, before, behind)
+            judge_apart(d, s, r, p, j, low, mask ^ low, before, behind)
             low |= bit
     if behind:
         bit = behind & -behind
-        judge(d, s, r, p, j, mask, bit, before, behind ^ bit)
+        judge_apart(d, s, r, p, j, mask, bit, before, behind ^ bit)
         if mask == 0:
-            judge(d, s, r, p, j, bit, 0, before, behind ^ bit)
+            judge_apart(d, s, r, p, j, bit, 0, before, behind ^ bit)
     if before:
         bit = 1
         while bit * 2 <= before:
             bit *= 2
-        judge(d, s, r, p, j, bit, mask, before ^ bit, behind)
+        judge_apart(d, s, r, p, j, bit, mask, before ^ bit, behind)
         if mask == 0:
-            judge(d, s, r, p, j, 0, bit, before ^ bit, behind)
+            judge_apart(d, s, r, p, j, 0, bit, before ^ bit, behind)
 
 
 @compiled
@@ -125,7 +131,7 @@ def try_calls(d: Data, s: State, r: int, p: int, j: int) -> None:
         arcs += arc(d, r, d.place[j], site(d, s, r, p))
         end = join(link(d, r, d.place[j], site(d, s, r, p), s.gap[0, r, p + 1]), onward(s, r, p))
         between = arc(d, r, site(d, s, r, p - 1), d.place[j])
-        for q in range(p, -1, -1):
+        for q in range(p, max(-1, p - CALLS_BACK), -1):
             if q < p:
                 mask = 0 if q + 1 == p else int(s.gap[0, r, q + 2])
                 chain = join(link(d, r, site(d, s, r, q), first, mask), chain)
@@ -250,6 +256,8 @@ def apply_offer(d: Data, s: State, j: int) -> bool:
     if s.cell[OFFER + CALL] >= 0:
         at = s.cell[OFFER + CALL_AT]
         put(s, r, at, s.cell[OFFER + CALL])
+        relabel(d, s, r)
+        return seat_call(d, s, r)
     relabel(d, s, r)
     return True
 
@@ -366,3 +374,35 @@ def seat_breaks(d: Data, s: State, r: int) -> bool:
             best_gap, sound = 1, False
         s.gap[0, r, best_gap] |= bit
     return relabel(d, s, r) and sound
+
+
+@compiled
+def swap_ways(d: Data, s: State, a: int, b: int) -> bool:
+    """Exchanges all that two ways serve. False when one of them may not, or keeps no times."""
+    n, most = d.jobs.shape[0], max(s.sums[0, a, LENGTH], s.sums[0, b, LENGTH])
+    for r, other in ((a, b), (b, a)):
+        if s.sums[0, r, JOBS] > d.ways[other, MOST]:
+            return False
+        for p in range(s.sums[0, r, LENGTH]):
+            item = s.seq[0, r, p]
+            if item < n and not d.ok[d.ways[other, ROW], item] & ALLOWED:
+                return False
+    for p in range(most):
+        s.seq[0, a, p], s.seq[0, b, p] = s.seq[0, b, p], s.seq[0, a, p]
+    s.sums[0, a, LENGTH], s.sums[0, b, LENGTH] = s.sums[0, b, LENGTH], s.sums[0, a, LENGTH]
+    sound = True
+    for r in (a, b):
+        length = s.sums[0, r, LENGTH]
+        for g in range(length + 3):
+            s.gap[0, r, g] = 0
+        jobs = 0
+        for p in range(length):
+            if s.seq[0, r, p] < n:
+                s.job[WAY_OF, s.seq[0, r, p]] = r
+                jobs += 1
+        s.sums[0, r, JOBS] = jobs
+        s.gap[0, r, 1] = (1 << d.ways[r, PAUSES]) - 1
+        if d.place.shape[0] > n and length > 0:
+            sound = seat_call(d, s, r) and sound
+        sound = settle(d, s, r) and sound
+    return sound

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -51,15 +51,28 @@ class Trip:
 Trips = Mapping[int, Trip]
 
 
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How much a ruin removes on average, its longest string, the share of gaps not looked at, and how often whole ways are emptied
+    or exchanged before the strings."""
+
+    removed: float = 10.0
+    longest: float = 10.0
+    blinks: float = 0.01
+    whole: float = 0.05
+    swap: float = 0.05
+
+
 class Engine:
     """A search under way. Deterministic for the data, the seed and the calls made."""
 
-    def __init__(self, data: Data, seed: int, trips: Trips | None = None, cap: int | None = None) -> None:
+    def __init__(self, data: Data, seed: int, trips: Trips | None = None, tuning: Tuning | None = None) -> None:
         self.data = data
+        self.tuning = tuning or Tuning()
         jobs, ways = len(data.jobs), len(data.ways)
         longest = max((len(trip.items) for trip in (trips or {}).values()), default=0)
-        self.cap = min(jobs + 3, max(cap or 16 + 2 * jobs // max(ways, 1), longest + 4))
-        self.state = _blank(data, self.cap, seed)
+        self.cap = min(jobs + 3, max(16 + 2 * jobs // max(ways, 1), longest + 4))
+        self.state = _blank(data, self.cap, seed, self.tuning)
         self.load(trips or {})
 
     @property
@@ -155,7 +168,7 @@ class Engine:
         present, best, cost, random = self.present(), self.best(), self.best_cost, self.state.random.copy()
         done = self.iterations
         self.cap = min(len(self.data.jobs) + 3, self.cap * 2)
-        self.state = _blank(self.data, self.cap, 0)
+        self.state = _blank(self.data, self.cap, 0, self.tuning)
         self.load(best)
         if cost < BIG:
             s = self.state
@@ -204,7 +217,7 @@ def trips_of_visits(compiled: Compiled, data: Data, visits: Mapping[int, tuple[S
     return trips
 
 
-def _blank(data: Data, cap: int, seed: int) -> State:
+def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
     """An empty state with room for `cap` items a way."""
     jobs, ways, parts = len(data.jobs), len(data.ways), data.need.shape[1]
 
@@ -222,10 +235,10 @@ def _blank(data: Data, cap: int, seed: int) -> State:
         label=ints(2, ways, cap + 1, 6),
         sums=ints(2, ways, USED + parts),
         job=ints(7, jobs + search.RECALLED),
-        mark=ints(5, ways),
+        mark=ints(6, ways),
         stamp=ints(ways, cap + 2),
         cell=ints(OFFER + 10),
-        cost=np.zeros(2),
+        cost=np.array([0.0, 0.0, *astuple(tuning)]),
         random=np.array([mixed], dtype=np.uint64),
     )
     state.cell[JOB_COUNT] = jobs

@@ -285,10 +285,18 @@ def keep(
     ) = first, second, before, behind, call, at
 
 
-@compiled
+@inlined
 def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, before: int, behind: int) -> None:
     """Prices job j in gap p of way r with these breaks before and after it, for every option, and keeps the best."""
     a, b, c = site(d, s, r, p - 1), d.place[j], site(d, s, r, p)
+    till = join(ahead(s, r, p), link(d, r, a, b, first))
+    soonest = till[0] + till[1]
+    if till[2] == -BIG or soonest > d.option[d.jobs[j, OPTIONS_END] - 1, 1]:
+        return
+    rest = join(link(d, r, b, c, second), onward(s, r, p))
+    stay = d.work[d.ways[r, PACE], j]
+    if rest[2] < soonest + stay:
+        return
     empty = s.sums[0, r, JOBS] == 0 and not d.ways[r, BEGUN]
     arcs = s.sums[0, r, ARC] + arc(d, r, a, b) + arc(d, r, b, c)
     if not empty:
@@ -296,13 +304,7 @@ def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, be
     settled = s.sums[0, r, COST] - s.sums[0, r, EXTRA]
     if arcs - s.sums[0, r, ARC] >= s.cell[OFFER + PRICE] and not empty:
         return  # what is driven more is paid at least
-    till = join(ahead(s, r, p), link(d, r, a, b, first))
-    rest = join(link(d, r, b, c, second), onward(s, r, p))
-    if till[2] == -BIG or rest[2] == -BIG:
-        return
     inside = paused(d, r, before | behind)
-    stay = d.work[d.ways[r, PACE], j]
-    soonest = till[0] + till[1]
     for o in range(d.jobs[j, OPTIONS], d.jobs[j, OPTIONS_END]):
         if d.option[o, 1] < soonest or d.option[o, 0] + stay > rest[2]:
             continue
@@ -314,3 +316,9 @@ def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, be
         price = priced(d, r, arcs, whole, inside) - settled + own_price(d, r, j, o)
         if price < s.cell[OFFER + PRICE]:
             keep(s, price, r, p, o, first, second, before, behind, -1, 0)
+
+
+@compiled
+def judge_apart(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, before: int, behind: int) -> None:
+    """`judge` as a call of its own, for the rarer arrangements: inlined everywhere it would only swell the code."""
+    judge(d, s, r, p, j, first, second, before, behind)

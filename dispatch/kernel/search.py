@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from dispatch.kernel.change import apply_offer, settle, take_out, try_gap
+from dispatch.kernel.change import apply_offer, settle, swap_ways, take_out, try_gap
 from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.route import relabel
 from dispatch.kernel.shape import (
     ABSENCE,
     ABSENT,
-    ABSENT_AT,
     ABSENTEE,
+    ABSENT_AT,
     BEGUN,
     BEST_LENGTH,
     BIG,
     BLINK,
+    BLINKS,
     CHOICE,
     COST,
     DIRTY,
@@ -23,15 +24,19 @@ from dispatch.kernel.shape import (
     DIRTY_WAY,
     FULL,
     ITERATIONS,
-    JOB_COUNT,
     JOBS,
+    JOB_COUNT,
     KEYS,
     LENGTH,
+    LONGEST,
     OFFER,
     POS,
     PRICE,
     RANK,
+    REMOVED,
     ROW,
+    SHUT,
+    SWAP,
     TASK,
     TASK_KEY,
     TOKEN,
@@ -40,15 +45,13 @@ from dispatch.kernel.shape import (
     TOUCHED_WAY,
     WAY,
     WAY_OF,
+    WHOLE,
     WORK,
     Data,
     State,
 )
 
-REMOVED = 10.0  # average number of jobs a ruin takes out
-LONGEST = 10  # longest string taken out of one route
 SPLIT = 0.5  # share of strings that leave a few jobs inside standing
-BLINKS = 0.01  # share of gaps that are not looked at
 RECALLED = 12  # absent jobs tried again in an iteration
 ALIKE = 8  # of a larger kind of way, only one empty way is looked at
 
@@ -120,7 +123,7 @@ def take_string(s: State, r: int, j: int, size: int) -> None:
     spare = 0
     if size > 1 and size < s.sums[0, r, JOBS] and draw(s) < SPLIT:
         spare = 1
-        while size + spare < s.sums[0, r, JOBS] and draw(s) < BLINKS:
+        while size + spare < s.sums[0, r, JOBS] and draw(s) < 0.01:
             spare += 1
     span = min(size + spare, length)
     low = max(0, s.job[POS, j] - span + 1)
@@ -136,6 +139,42 @@ def take_string(s: State, r: int, j: int, size: int) -> None:
 
 
 @compiled
+def empty_one(s: State, j: int) -> None:
+    """Takes everything off the way of job j, and half the time shuts it for this iteration."""
+    r = s.job[WAY_OF, j]
+    if r < 0:
+        return
+    touch(s, r)
+    for p in range(s.sums[0, r, LENGTH]):
+        item = s.seq[0, r, p]
+        if item < s.cell[JOB_COUNT]:
+            s.job[WAY_OF, item] = -1
+            s.job[TASK, s.cell[WORK]] = item
+            s.cell[WORK] += 1
+    if draw(s) < 0.5:
+        s.mark[SHUT, r] = s.cell[ITERATIONS]
+
+
+@compiled
+def swap_some(d: Data, s: State, j: int) -> bool:
+    """Exchanges what the way of job j serves with another way of a kind near the job, used or not."""
+    a = s.job[WAY_OF, j]
+    width = 0
+    while width < d.kinds_near.shape[1] and d.kinds_near[j, width] >= 0:
+        width += 1
+    if a < 0 or width == 0:
+        return True
+    kind = d.kinds_near[j, int(draw(s) * width)]
+    first, last = d.kind_at[kind], d.kind_at[kind + 1]
+    b = d.kind_ways[first + int(draw(s) * (last - first))]
+    if a == b or s.sums[0, a, LENGTH] + 3 >= s.seq.shape[2] or s.sums[0, b, LENGTH] + 3 >= s.seq.shape[2]:
+        return True
+    touch(s, a)
+    touch(s, b)
+    return swap_ways(d, s, a, b)
+
+
+@compiled
 def ruin(d: Data, s: State) -> bool:
     """Takes strings out of routes near a random job. False when a route left behind keeps no times."""
     n = d.jobs.shape[0]
@@ -146,10 +185,20 @@ def ruin(d: Data, s: State) -> bool:
     seed = int(draw(s) * n)
     if served == 0:
         return True
-    longest = min(float(LONGEST), served / routes)
-    most = 4.0 * REMOVED / (1.0 + longest) - 1.0
+    u = draw(s)
+    if u < s.cost[SWAP]:
+        if not swap_some(d, s, seed):
+            return False
+    elif u < s.cost[SWAP] + s.cost[WHOLE]:
+        empty_one(s, seed)
+    longest = min(s.cost[LONGEST], served / routes)
+    most = 4.0 * s.cost[REMOVED] / (1.0 + longest) - 1.0
     strings = int(draw(s) * most + 1.0)
+    if s.cell[TOUCHED] > 0:
+        strings = s.cell[TOUCHED] + int(draw(s) * 3.0)  # after a large move only a string or two more
     for k in range(-1, d.near.shape[1]):
+        if s.cell[TOUCHED] >= strings:
+            break
         j = seed if k < 0 else d.near[seed, k]
         r = s.job[WAY_OF, j]
         if r < 0 or s.mark[TOUCHED_AT, r] >= 0:
@@ -157,8 +206,6 @@ def ruin(d: Data, s: State) -> bool:
         touch(s, r)
         size = int(draw(s) * min(float(s.sums[0, r, JOBS]), longest) + 1.0)
         take_string(s, r, j, size)
-        if s.cell[TOUCHED] >= strings:
-            break
     sound = True
     for k in range(s.cell[TOUCHED]):
         r = s.mark[TOUCHED_WAY, k]
@@ -220,7 +267,7 @@ def order_work(d: Data, s: State) -> None:
         s.job[TASK, i + 1], s.job[TASK_KEY, i + 1] = j, key
 
 
-@compiled
+@inlined
 def look(d: Data, s: State, r: int, p: int, j: int) -> None:
     """Offers job j a gap once, unless the search blinks."""
     if s.stamp[r, p] == s.cell[TOKEN]:
@@ -228,7 +275,7 @@ def look(d: Data, s: State, r: int, p: int, j: int) -> None:
     s.stamp[r, p] = s.cell[TOKEN]
     s.cell[BLINK] -= 1
     if s.cell[BLINK] <= 0:
-        s.cell[BLINK] = 1 + int(np.log(1.0 - draw(s)) / np.log(1.0 - BLINKS))
+        s.cell[BLINK] = 1 + int(np.log(1.0 - draw(s)) / np.log(1.0 - s.cost[BLINKS]))
         return
     try_gap(d, s, r, p, j)
 
@@ -242,25 +289,27 @@ def find_place(d: Data, s: State, j: int) -> None:
         i = d.near[j, k]
         r = s.job[WAY_OF, i]
         if r >= 0 and d.ok[d.ways[r, ROW], j] & 1:
-            look(d, s, r, s.job[POS, i] + 1, j)
-            look(d, s, r, s.job[POS, i], j)
+            for p in range(s.job[POS, i], s.job[POS, i] + 2):
+                look(d, s, r, p, j)
     for k in range(d.kinds_near.shape[1]):
         kind = d.kinds_near[j, k]
         if kind < 0:
             break
         first, last = d.kind_at[kind], d.kind_at[kind + 1]
-        empty_seen = False
+        opened = False  # one empty way of a kind stands for all
         for w in range(first, last):
             r = d.kind_ways[w]
-            if s.sums[0, r, JOBS] == 0:
-                if not empty_seen or d.ways[r, BEGUN]:
-                    look(d, s, r, 0, j)
-                empty_seen = True
-                if last - first > ALIKE:
-                    break
-            elif last - first <= ALIKE:
-                look(d, s, r, 0, j)
-                look(d, s, r, s.sums[0, r, LENGTH], j)
+            empty = s.sums[0, r, JOBS] == 0
+            if empty and (s.mark[SHUT, r] == s.cell[ITERATIONS] or (opened and not d.ways[r, BEGUN])):
+                continue
+            if not empty and last - first > ALIKE:
+                continue
+            step = max(1, s.sums[0, r, LENGTH])
+            for p in range(0, s.sums[0, r, LENGTH] + 1, step):
+                look(d, s, r, p, j)
+            opened = opened or empty
+            if opened and last - first > ALIKE:
+                break
 
 
 @compiled
