@@ -1,1 +1,1 @@
-"""A company's day, played with real parts: the server, a worker, and devices that are processes of their own."""
+"""A day in the field, played with real processes on bad lines, and checked to the last record. `python -m demo --help`."""
