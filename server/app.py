@@ -10,7 +10,8 @@ from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
-from server import events, office_routes
+from server import attachment_routes, events, office_routes
+from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
 from server.devices import enrol as spend_code
@@ -113,21 +114,30 @@ def _problem(_: object, error: Exception) -> Response[bytes]:
     return Response(found.body, media_type=MEDIA_TYPE, status_code=found.problem.status)
 
 
-def create_app(context: Context, *, max_body_bytes: int, board_every_s: float = 2.0) -> Litestar:
-    """The ASGI application on an opened context."""
+def create_app(
+    context: Context, *, max_body_bytes: int, board_every_s: float = 2.0, attachments: Attachments | None = None
+) -> Litestar:
+    """The ASGI application on an opened context; without `attachments` it takes and gives none."""
     board = Board(context)
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         app.state.context, app.state.board, app.state.max_body_bytes = context, board, max_body_bytes
-        writing = asyncio.create_task(board.write_for_ever(board_every_s), name="board")
+        tasks = [asyncio.create_task(board.write_for_ever(board_every_s), name="board")]
+        if attachments is not None:
+            app.state.attachments = attachments
+            tasks.append(asyncio.create_task(attachments.sweep_for_ever(), name="stale uploads"))
         yield
-        writing.cancel()
-        with suppress(asyncio.CancelledError):
-            await writing
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     return Litestar(
-        [sync_route, enrol_route, renew_route, schema_route, health_route, *office_routes.ROUTES, *events.ROUTES],
+        [
+            *(sync_route, enrol_route, renew_route, schema_route, health_route, *office_routes.ROUTES, *events.ROUTES),
+            *([attachment_routes.router()] if attachments else []),
+        ],
         lifespan=[lifespan],
         exception_handlers={Exception: _problem, HTTPException: _problem},
         openapi_config=OpenAPIConfig(title="Truckroll", version="1", path="/v1/docs"),

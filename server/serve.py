@@ -11,10 +11,12 @@ from contextlib import asynccontextmanager
 import uvicorn
 
 from server.app import create_app
+from server.attachments import Attachments
 from server.context import Context, database_url, opened
 from server.jobs import register, run_worker
 from server.rules import Rules
 from server.settings import Settings
+from server.storage.blobs import Blobs
 from server.storage.migrate import migrate
 from server.wakeups import Wakeups
 
@@ -52,7 +54,7 @@ async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     worker = await _start_worker(url) if with_worker else None
     try:
         async with opened(url, connections=settings.connections, migrated=True) as context, running_rules(context):
-            app = create_app(context, max_body_bytes=settings.max_body_bytes)
+            app = create_app(context, max_body_bytes=settings.max_body_bytes, attachments=_attachments(context, settings))
             config = uvicorn.Config(
                 app,
                 host=settings.host,
@@ -68,6 +70,11 @@ async def serve(settings: Settings, *, with_worker: bool = True) -> None:
             with contextlib.suppress(ProcessLookupError):
                 worker.terminate()
             await worker.wait()
+
+
+def _attachments(context: Context, settings: Settings) -> Attachments:
+    blobs = Blobs.open(settings.attachments_url, settings.home)
+    return Attachments(context, blobs, settings.home.resolve() / "uploads", max_bytes=settings.max_attachment_bytes)
 
 
 async def _start_worker(url: str) -> asyncio.subprocess.Process:

@@ -10,7 +10,8 @@ DEFAULT_HOME: Final = Path(".truckroll")
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """`database_url` empty means: the PostgreSQL that comes with the package, its files in `home`."""
+    """`database_url` empty means: the PostgreSQL that comes with the package, its files in `home`. `attachments_url` empty means: a
+    folder in `home`; else a store such as `s3://bucket/folder`."""
 
     database_url: str = ""
     home: Path = DEFAULT_HOME
@@ -18,10 +19,12 @@ class Settings(msgspec.Struct, frozen=True):
     port: int = 8400
     connections: int = 8
     max_body_bytes: int = 16 * 1024 * 1024
+    attachments_url: str = ""
+    max_attachment_bytes: int = 512 * 1024 * 1024
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "Settings":
-        """From `DATABASE_URL`, `TRUCKROLL_HOME`, `TRUCKROLL_HOST`, `TRUCKROLL_PORT`. Raises ValueError naming the variable."""
+        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`. Raises ValueError naming the variable."""
         port = env.get("TRUCKROLL_PORT", str(cls.__struct_defaults__[3]))
         if not port.isdigit() or int(port) > 65_535:
             raise ValueError(f"TRUCKROLL_PORT is a port number from 0 to 65535, not {port!r}")
@@ -30,4 +33,5 @@ class Settings(msgspec.Struct, frozen=True):
             home=Path(env.get("TRUCKROLL_HOME", str(DEFAULT_HOME))),
             host=env.get("TRUCKROLL_HOST", "127.0.0.1"),
             port=int(port),
+            attachments_url=env.get("TRUCKROLL_ATTACHMENTS", ""),
         )

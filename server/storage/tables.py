@@ -163,6 +163,18 @@ plan_run: Final = sa.Table(
     sa.Column("finished_ms", sa.BigInteger),
 )
 
+upload: Final = sa.Table(
+    "upload",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("device_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("sha256", _text, primary_key=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False, comment="as announced; how much is here stands in the staged file"),
+    sa.Column("media_type", sa.Text, nullable=False),
+    sa.Column("asked_ms", sa.BigInteger, nullable=False, comment="when the device last began it or took it up again"),
+    sa.Column("stored_ms", sa.BigInteger, comment="when it was complete, checked and filed"),
+)
+
 _TYPES: Final[dict[Column, Any]] = {
     "text": sa.Text,
     "bigint": sa.BigInteger,
@@ -173,6 +185,7 @@ _TYPES: Final[dict[Column, Any]] = {
 }
 _INDICES: Final = {
     "appointment": (("technician", "planned_start"), ("work_order",), ("status",)),
+    "attachment": (("sha256",),),
     "work_order": (("status",), ("site",)),
     "shift": (("start",),),
     "skill_held": (("technician",),),
