@@ -2,9 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import sqlalchemy.exc
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from server.context import Context, database_url, opened
+from server.explain import Explanation, Unknown, explain
 from server.serve import serve as run_server
 from server.serve import work as run_work
 from server.settings import Settings
@@ -195,6 +197,110 @@ def device_list(tenant: TenantName, *, as_json: Json = False) -> None:
     console.print(table)
 
 
+@device_app.command("show")
+def device_show(
+    tenant: TenantName, device: Annotated[str, typer.Argument(help="The device's id.")], *, as_json: Json = False
+) -> None:
+    """Show one device: where it is, what waits of it, and its last exchanges."""
+
+    async def work(context: Context) -> tuple[Any, Sequence[Any], Sequence[Any]]:
+        async with context.office.of(await tenant_id_of(context, tenant)) as rows:
+            found = next((row for row in await rows.devices() if row.id == device), None)
+            if found is None:
+                raise typer.BadParameter(f"there is no device {device!r}", param_hint="device")
+            return found, await rows.parked_of(found.no, found.epoch), await rows.exchanges(found.no)
+
+    row, parked, exchanges = inside(work)
+    if as_json:
+        shown = {
+            "device": dict(row._mapping),  # noqa: SLF001  # public in SQLAlchemy
+            "parked": [{"n": one.n, "reasons": one.reasons} for one in parked],
+            "exchanges": [dict(one._mapping) for one in exchanges],  # noqa: SLF001  # public in SQLAlchemy
+        }
+        typer.echo(msgspec.json.encode(shown).decode())
+        return
+    console.print(
+        f"[bold]{row.name or row.id}[/bold] of {row.user_name} ({row.role}), {row.status}, last seen {_when(row.seen_ms)}"
+    )
+    console.print(f"has sent {row.last_n} transactions; at commit {row.cursor_seq} of {row.clock_seq}")
+    for one in parked:
+        console.print(f"parked {one.n}: {'; '.join(reason['detail'] for reason in one.reasons)}")
+    table = Table("at", "ms", "sent", "taken", "bytes up", "bytes down", "checkpoint", "healed", title="last exchanges")
+    for one in exchanges:
+        numbers = (one.sent, one.taken, one.request_bytes, one.reply_bytes, one.checkpoint or "…", one.healed)
+        table.add_row(_when(one.at_ms), f"{one.took_us / 1000:.1f}", *map(str, numbers))
+    console.print(table)
+
+
+def _when(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S") if at_ms else "never"
+
+
+@app.command("explain", rich_help_panel="Operate")
+def explain_command(
+    tenant: TenantName,
+    device: Annotated[str, typer.Option(help="The device's id.")],
+    record: Annotated[str, typer.Option(help="The record, as entity/id.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Tell why a device holds a record or does not, and the story of each of its fields."""
+    entity, _, record_id = record.partition("/")
+
+    async def work(context: Context) -> Explanation:
+        async with context.office.of(await tenant_id_of(context, tenant), snapshot=True) as rows:
+            return await explain(rows, device, entity, record_id)
+
+    try:
+        told = inside(work)
+    except Unknown as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        typer.echo(msgspec.json.encode(told).decode())
+        return
+    console.print(f"[bold]{told.verdict}[/bold]")
+    for way in told.ways:
+        state = f"revoked by commit {way.revoked}" if way.revoked else "stands"
+        console.print(
+            f"  by {way.principal} {f'through {way.through} ' if way.through else ''}({way.reasons}), since commit {way.granted}: {state}"
+        )
+    table = Table("field", "value", "commit", "by", "side", "at", title=f"{told.entity} {told.id}, version {told.seq}")
+    for field in told.fields:
+        value = msgspec.json.encode(field.value).decode()
+        table.add_row(field.field, value, str(field.seq), field.device, field.side, _when(field.at_ms))
+    console.print(table)
+    for push in told.pushes:
+        console.print(f"commit {push.seq}: {push.device}, transaction {push.n} {push.label!r}: {push.outcome}")
+        console.print_json(data=push.changes, indent=None)
+    for conflict in told.conflicts:
+        console.print(
+            f"conflict {conflict['id']} on {conflict['field'] or 'the record'}: {conflict['status']}, held {conflict['held']!r}"
+        )
+
+
+@tenant_app.command("restored")
+def tenant_restored(tenant: TenantName) -> None:
+    """Say that the database was restored from a backup: devices begin anew and send again what the backup lost."""
+
+    async def work(context: Context) -> None:
+        async with context.office.of(await tenant_id_of(context, tenant)) as rows:
+            await rows.begin_incarnation(context.random(6).hex())
+
+    inside(work)
+    console.print("a new incarnation has begun; devices bring back what the backup lost at their next sync")
+
+
+@tenant_app.command("prune")
+def tenant_prune(tenant: TenantName, days: Annotated[int, typer.Option(help="Keep this many days.", min=1)] = 90) -> None:
+    """Forget tombstones and ended links older than some days; devices away for longer are brought up to date by digests."""
+
+    async def work(context: Context) -> int:
+        async with context.office.of(await tenant_id_of(context, tenant)) as rows:
+            return await rows.prune(context.now_ms() - days * 86_400_000)
+
+    console.print(f"the tombstone horizon is commit {inside(work)}")
+
+
 def _status_command(name: str, status: str, words: str) -> None:
     def command(tenant: TenantName, device: Annotated[str, typer.Argument(help="The device's id.")]) -> None:
         async def work(context: Context) -> bool:
@@ -210,6 +316,7 @@ def _status_command(name: str, status: str, words: str) -> None:
 
 _status_command("suspend", "suspended", "Keep a device out until it is resumed; its work waits on it.")
 _status_command("resume", "active", "Let a suspended device in again.")
+_status_command("wipe", "wiping", "Let a device bring in its work once more and then erase itself.")
 _status_command("revoke", "revoked", "Keep a device out for good.")
 
 

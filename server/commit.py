@@ -33,7 +33,8 @@ class Push(msgspec.Struct, frozen=True):
     """Consecutive transactions of one device. `not_before_ms` is when it was enrolled.
 
     A `strict` push is the server's own: an edit of a record that moved past its base is refused instead of merged, and a refused
-    transaction is not kept, since whoever sent it computes anew.
+    transaction is not kept, since whoever sent it computes anew. A `trusted` one was let through by the office: its author may
+    write anywhere.
     """
 
     author: Author
@@ -44,6 +45,7 @@ class Push(msgspec.Struct, frozen=True):
     offset_ms: int = 0
     not_before_ms: int = 0
     strict: bool = False
+    trusted: bool = False
 
     @property
     def last_n(self) -> int:
@@ -52,7 +54,7 @@ class Push(msgspec.Struct, frozen=True):
     @property
     def bound(self) -> bool:
         """Whether the author may only write what its user holds or has held; the office and the server write anywhere."""
-        return self.author.side is Side.FIELD
+        return self.author.side is Side.FIELD and not self.trusted
 
 
 class Stored(msgspec.Struct, frozen=True):

@@ -38,7 +38,7 @@ STALE_CODE: Final = "TR001"
 """The SQLSTATE that `refuse_if_stale` raises."""
 
 MAX_GROUP: Final = 64
-RULED: Final = frozenset({"lead", "opportunity", "appointment"})
+RULED: Final = frozenset({"lead", "opportunity", "appointment", "stock_move", "conflict"})
 """Entities whose changes rules look at; see `server.rules`."""
 
 _compress: Final = zstandard.ZstdCompressor(level=1).compress

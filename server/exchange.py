@@ -25,7 +25,9 @@ class Exchanged(msgspec.Struct, frozen=True):
     reply: bytes
     device: Admitted
     checkpoint: int
-    healed: int = 0
+    healed: int
+    sent: int
+    taken: int
 
 
 async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
@@ -51,7 +53,14 @@ async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: in
         else:
             pulled = await _pull(pool, device, request, cursor, now_ms, pushed=bool(outcomes))
             parts.append(b'"page":' + pulled.page)
-    return Exchanged(b",".join(parts) + b"}", device, pulled.checkpoint if pulled else 0, pulled.healed if pulled else 0)
+    return Exchanged(
+        b",".join(parts) + b"}",
+        device,
+        pulled.checkpoint if pulled else 0,
+        pulled.healed if pulled else 0,
+        len(request.transactions),
+        taken,
+    )
 
 
 def decode(body: bytes) -> Exchange:

@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery
 
 from server.planning import PlanRequest, start_plan
 from server.problems import ProblemError, malformed
+from server.repair import Repair, repair
 from server.tenants import create_code
 from server.web import AnyRequest, admitted, answer_json, body_of, context_of
 from sync.codec import refusal
@@ -72,11 +73,37 @@ async def parked_route(request: AnyRequest) -> Response[bytes]:
     return answer_json(
         request,
         [
-            {"device": r.device_name, "user": r.user_id, "n": r.n, "received_ms": r.received_ms, "reasons": r.reasons}
+            {
+                "device": r.device_name,
+                "device_no": r.device_no,
+                "epoch": r.epoch,
+                "user": r.user_id,
+                "n": r.n,
+                "received_ms": r.received_ms,
+                "reasons": r.reasons,
+            }
             | {"transaction": msgspec.Raw(r.payload) if _is_json(r.payload) else repr(r.payload)}
             for r in rows
         ],
     )
+
+
+@post("/v1/parked/{device_no:int}/{epoch:int}/{n:int}")
+async def repair_route(request: AnyRequest, device_no: FromPath[int], epoch: FromPath[int], n: FromPath[int]) -> Response[bytes]:
+    """Apply parked work, mended or as it is, or discard it, together with what depends on it."""
+    device = await admitted(request)
+    asked = await _decoded(request, Repair)
+    return answer_json(request, await repair(context_of(request), device.tenant_id, device_no, epoch, n, asked))
+
+
+@get("/v1/board")
+async def board_route(request: AnyRequest) -> Response[bytes]:
+    """Planned visits that their technician's device has not seen as they stand."""
+    device = await admitted(request)
+    await request.app.state.board.write()
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        rows = await tenant.unseen()
+    return answer_json(request, {"unseen": [dict(row._mapping) for row in rows]})  # noqa: SLF001  # public in SQLAlchemy
 
 
 def _is_json(payload: bytes) -> bool:
@@ -136,6 +163,8 @@ ROUTES: Final[list[HTTPRouteHandler]] = [
     devices_route,
     holdings_route,
     parked_route,
+    repair_route,
+    board_route,
     enrolment_route,
     plan_route,
     plan_state_route,

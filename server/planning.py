@@ -12,7 +12,7 @@ from dispatch import Progress, solve, verify
 from server.author import write
 from server.context import Context
 from server.storage.office import Office
-from server.storage.tables import projections, record
+from server.storage.tables import projections
 from server.translate import PLANNABLE, STARTED, Day, changes, question
 from sync.protocol import OutcomeKind
 
@@ -60,11 +60,7 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
         appointments = await tenant.rows("appointment", [a.status.in_([*PLANNABLE, *STARTED]), overlaps])
         orders = await tenant.rows("work_order", [projections["work_order"].c.id.in_({row.work_order for row in appointments})])
         sites = await tenant.rows("site", [projections["site"].c.id.in_({row.site for row in orders})])
-        versions = await tenant.connection.execute(
-            sa.select(record.c.id, record.c.seq).where(
-                record.c.tenant_id == tenant_id, record.c.entity == "appointment", record.c.id.in_([r.id for r in appointments])
-            )
-        )
+        versions = await tenant.versions("appointment", [row.id for row in appointments])
         return Day(
             request.start_ms,
             request.end_ms,
@@ -75,7 +71,7 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
             await tenant.rows("technician"),
             await tenant.rows("skill_held"),
             await tenant.rows("shift", [shift.start >= request.start_ms, shift.start < request.end_ms]),
-            {row.id: row.seq for row in versions},
+            versions,
         )
 
 

@@ -10,13 +10,16 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
+import sqlalchemy as sa
 import sqlalchemy.exc
 
 from server.author import Broken, create, update, write
+from server.commit import FORMER_HOLDER
 from server.context import Context
 from server.storage.office import Tenant
 from server.storage.tables import projections
 from sync.entities.flows import AppointmentStatus, LeadStatus, Stage, WorkOrderStatus
+from sync.entities.stock import CountStatus
 from sync.protocol import Change, OutcomeKind
 
 BATCH: Final = 200
@@ -66,6 +69,63 @@ async def tell_outcome(tenant: Tenant, opportunity_id: str, _seq: int, opportuni
     return (update("lead", held.id, held.seq, status=status, opportunity=opportunity_id),)
 
 
+async def merge_duplicates(tenant: Tenant, lead_id: str, seq: int, lead: dict[str, Any]) -> Iterable[Change]:
+    """A second lead for the same need at the same place joins the first: one master, everybody who captured it credited.
+
+    Undone by setting it back to captured; it still names its master then, and is not merged again.
+    """
+    if lead.get("duplicate_of") or lead.get("status", LeadStatus.CAPTURED) != LeadStatus.CAPTURED or not lead.get("site"):
+        return ()
+    table = projections["lead"].c
+    same = [
+        table.site == lead["site"],
+        table.id < lead_id,
+        table.product == lead["product"] if lead.get("product") else sa.func.lower(table.need) == lead["need"].lower(),
+        table.status.in_([LeadStatus.CAPTURED, LeadStatus.QUALIFIED, LeadStatus.CONVERTED]),
+    ]
+    masters = await tenant.rows("lead", same, limit=1)
+    master = await tenant.record("lead", masters[0].id) if masters else None
+    if master is None:
+        return ()
+    credit = msgspec.json.encode({"captured_by": lead.get("captured_by", [])})
+    return (
+        update("lead", lead_id, seq, status=LeadStatus.DUPLICATE, duplicate_of=master.id),
+        Change("lead", master.id, base=master.seq, add=msgspec.Raw(credit)),
+    )
+
+
+async def call_for_count(tenant: Tenant, move_id: str, _seq: int, move: dict[str, Any]) -> Iterable[Change]:
+    """Moves are facts, so the balance of a place may fall below zero; then somebody has to count."""
+    moves, counts = projections["stock_move"].c, projections["stock_count"].c
+    here = [moves.location == move["location"], moves.product == move["product"]]
+    balance = sum(row.quantity for row in await tenant.rows("stock_move", here))
+    asked = [counts.location == move["location"], counts.product == move["product"], counts.status == CountStatus.OPEN]
+    if balance >= 0 or await tenant.rows("stock_count", asked, limit=1):
+        return ()
+    return (create("stock_count", f"{move_id}.count", location=move["location"], product=move["product"], expected=balance),)
+
+
+async def keep_extra_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflict: dict[str, Any]) -> Iterable[Change]:
+    """Work completed by somebody who no longer had the job is a visit of its own beside the planned one."""
+    if conflict.get("policy") != FORMER_HOLDER or conflict["subject_entity"] != "appointment":
+        return ()
+    held = await tenant.record("appointment", conflict["subject"])
+    people = await tenant.rows("technician", [projections["technician"].c.user == conflict["held"]["user"]], limit=1)
+    if held is None or not people:
+        return ()
+    visit, technician = msgspec.json.decode(held.fields), people[0].id
+    extra_id = f"{held.id}.extra.{technician}"
+    if visit.get("status") != AppointmentStatus.COMPLETED or visit.get("technician") in (None, technician):
+        return ()
+    if await tenant.record("appointment", extra_id) is not None:
+        return ()
+    fields = {"work_order": visit["work_order"], "technician": technician, "reason": "additional visit"}
+    return (
+        create("appointment", extra_id, **fields, status=AppointmentStatus.SCHEDULED),
+        update("appointment", extra_id, 0, status=AppointmentStatus.COMPLETED),
+    )
+
+
 _DONE: Final = frozenset({AppointmentStatus.COMPLETED, AppointmentStatus.CANCELED})
 _UNDERWAY: Final = frozenset({AppointmentStatus.TRAVELING, AppointmentStatus.ON_SITE, AppointmentStatus.IN_PROGRESS})
 
@@ -106,10 +166,31 @@ def _order_status(now: WorkOrderStatus, visits: set[AppointmentStatus]) -> WorkO
 
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "lead": (route_lead,),
+    "lead": (merge_duplicates, route_lead),
     "opportunity": (tell_outcome,),
     "appointment": (follow_visits,),
+    "stock_move": (call_for_count,),
+    "conflict": (keep_extra_visit,),
 }
+
+
+KEEP_PAST_MS: Final = 14 * 86_400_000
+KEEP_AHEAD_MS: Final = 21 * 86_400_000
+
+
+async def slide_window(context: Context, tenant_id: int, now_ms: int) -> int:
+    """Let devices drop visits long past or far ahead, and hold those that come into the window; returns how many changed."""
+    table = projections["appointment"].c
+    outside = sa.or_(table.planned_start < now_ms - KEEP_PAST_MS, table.planned_start > now_ms + KEEP_AHEAD_MS)
+    wrong = sa.or_(sa.and_(table.held, outside), sa.and_(sa.not_(table.held), sa.not_(outside)))
+    async with context.office.of(tenant_id) as tenant:
+        rows = await tenant.rows("appointment", [table.planned_start.is_not(None), wrong], limit=BATCH)
+        versions = await tenant.versions("appointment", [row.id for row in rows])
+    if rows:
+        await write(
+            context, tenant_id, "window of days", [[update("appointment", r.id, versions[r.id], held=not r.held)] for r in rows]
+        )
+    return len(rows)
 
 
 class Rules:
@@ -127,7 +208,10 @@ class Rules:
     async def run(self) -> None:
         """For ever: the tenants that were noted, and now and then all of them."""
         while True:
-            self._due.update((await self._context.office.tenants()).values())
+            tenants = (await self._context.office.tenants()).values()
+            self._due.update(tenants)
+            for tenant_id in tenants:
+                await slide_window(self._context, tenant_id, self._context.now_ms())
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_S):
                     while True:

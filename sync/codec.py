@@ -12,26 +12,29 @@ from typing import Any, Final
 import msgspec
 
 from sync.merge import EXISTENCE, PENDING, Edit, Record, Refused, Version
-from sync.policies import Side
+from sync.policies import Op, Side
 from sync.protocol import Change, Transaction
 from sync.schema import REGISTRY, EntitySpec
 
 _encoder: Final = msgspec.json.Encoder()
 _objects: Final = msgspec.json.Decoder(dict[str, Any])
-_elements: Final = msgspec.json.Decoder(dict[str, list[str]])
 _transactions: Final = msgspec.json.Decoder(Transaction)
 encode_body: Final[Callable[[Any], bytes]] = _encoder.encode
 decode_body: Final[Callable[[bytes], dict[str, Any]]] = _objects.decode
 
-_UNKNOWN: Final = re.compile(r"^Object contains unknown field `(?P<field>[^`]*)`(?: - at `\$(?P<at>.*)`)?$")
-_MISSING: Final = re.compile(r"^Object missing required field `(?P<field>[^`]*)`(?: - at `\$(?P<at>.*)`)?$")
+_UNKNOWN: Final = re.compile(r"^Object contains unknown field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
+_MISSING: Final = re.compile(r"^Object missing required field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
 _PLACED: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading bytes from elsewhere may raise."""
+MAX_DEPTH: Final = 32
+"""How deep the values of a map of free JSON may be nested."""
 _BOUNDS: Final = ("of length", "matching regex", ">=", "<=", "multiple of", "enum value")
 
 
-def refusal(error: msgspec.DecodeError, prefix: str = "") -> Refused:
+def refusal(error: Exception, prefix: str = "") -> Refused:
     """What a decoding error says, as the field at which it says it, the rule that is broken, and words."""
-    message = str(error)
+    message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
     if not isinstance(error, msgspec.ValidationError):
         return Refused("json", message, prefix)
     for pattern, rule in ((_UNKNOWN, "unknown_field"), (_MISSING, "required")):
@@ -51,7 +54,7 @@ def decode_transaction(raw: bytes) -> Transaction:
     """Raises `Refused` naming the member that does not fit."""
     try:
         return _transactions.decode(raw)
-    except msgspec.DecodeError as error:
+    except _UNREADABLE as error:
         raise refusal(error) from error
 
 
@@ -64,15 +67,17 @@ def spec_of(change: Change) -> EntitySpec:
 
 def decode_edit(spec: EntitySpec, change: Change) -> Edit:
     """The change with its values checked against the declaration. Raises `Refused`."""
+    if change.delete and (change.create or any(getattr(change, op) is not msgspec.UNSET for op in Op)):
+        raise Refused("operation", "a change that deletes a record does nothing else to it", "delete")
     edit = Edit(
         id=change.id,
         base=change.base,
         create=change.create,
         set=_whole(spec, change.set) if change.create else _values(spec, change.set),
         inc=_amounts(spec, change.inc),
-        add=_sets(spec, change.add),
-        remove=_sets(spec, change.remove),
-        append=_values(spec, change.append),
+        add=_lists(spec, change.add, str),
+        remove=_lists(spec, change.remove, str),
+        append=_lists(spec, change.append, dict),
         edit={} if isinstance(change.edit, msgspec.UnsetType) else {k: (e.base, e.text) for k, e in change.edit.items()},
         delete=change.delete,
     )
@@ -93,19 +98,29 @@ def _checked(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> dict[str, 
     """Decoded twice, both times in C: once against the types, once as plain JSON values, which is what the merge works on."""
     try:
         decoder.decode(raw)
-        return _objects.decode(raw)
-    except msgspec.DecodeError as error:
+        values = _objects.decode(raw)
+    except _UNREADABLE as error:
         raise refusal(error) from error
+    for name, value in values.items():
+        if isinstance(value, (dict, list)) and _deeper(value, MAX_DEPTH):
+            raise Refused("bounds", f"nested more than {MAX_DEPTH} deep", name)
+    return values
 
 
-def _sets(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType) -> dict[str, list[str]]:
-    if isinstance(raw, msgspec.UnsetType):
-        return {}
-    try:
-        spec.patch.decode(raw)
-        return _elements.decode(raw)
-    except msgspec.DecodeError as error:
-        raise refusal(error) from error
+def _deeper(value: Any, depth: int) -> bool:
+    """Whether lists and maps in a value are nested more than `depth` deep."""
+    if not isinstance(value, (dict, list)):
+        return False
+    return depth == 0 or any(_deeper(item, depth - 1) for item in (value.values() if isinstance(value, dict) else value))
+
+
+def _lists(spec: EntitySpec, raw: msgspec.Raw | msgspec.UnsetType, of: type) -> dict[str, list[Any]]:
+    """Elements or entries by field."""
+    values = _values(spec, raw)
+    for name, items in values.items():
+        if not isinstance(items, list) or not all(isinstance(item, of) for item in items):
+            raise Refused("type", f"{name} is no list of {'strings' if of is str else 'entries'}", name)
+    return values
 
 
 def _amounts(spec: EntitySpec, inc: Mapping[str, int | float] | msgspec.UnsetType) -> Mapping[str, int | float]:
@@ -113,7 +128,9 @@ def _amounts(spec: EntitySpec, inc: Mapping[str, int | float] | msgspec.UnsetTyp
         return {}
     for name, amount in inc.items():
         field = spec.fields.get(name)
-        if field and field.column == "bigint" and not isinstance(amount, int):
+        if field is None:
+            raise Refused("unknown_field", f"Object contains unknown field `{name}`", name)
+        if field.column == "bigint" and not isinstance(amount, int):
             raise Refused("type", f"Expected `int`, got `{type(amount).__name__}`", name)
     return inc
 

@@ -35,7 +35,7 @@ from sync.policies import NOBODY, PEOPLE, SERVER, Kind, Op, Policy, Roles
 Body: TypeAlias = Mapping[str, Any]
 """A record's fields as they travel: JSON values. A field at its default may be absent."""
 
-Id = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[0-9A-Za-z_.:-]+$", description="record id")]
+Id = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[0-9A-Za-z_.:-]+(?!\n)$", description="record id")]
 Code = Annotated[str, msgspec.Meta(max_length=40)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 Text = Annotated[str, msgspec.Meta(max_length=20_000)]
@@ -215,18 +215,48 @@ def _field(cls: type, index: int, info: msgspec.structs.FieldInfo, hint: Any) ->
     references = [mark.entity for mark in marks if isinstance(mark, Refers)]
     default = info.default if info.default_factory is msgspec.NODEFAULT else info.default_factory()
     column = _column(cls, info.name, hint)
-    if policies[0].kind is Kind.ADD_WINS and column != "text[]":
-        raise TypeError(f"{cls.__name__}.{info.name}: add_wins() is for a set of strings")
     return FieldSpec(
         name=info.name,
         index=index,
         type=hint,
-        policy=policies[0],
+        policy=_fitted(f"{cls.__name__}.{info.name}", policies[0], column, hint),
         column=column,
         required=info.required,
         default=None if info.required else default,
         refers=references[0] if references else None,
     )
+
+
+def _fitted(name: str, policy: Policy, column: Column, hint: Any) -> Policy:
+    """The policy with the operations that the field's type can take. Raises TypeError where it makes no sense of the type."""
+    plain, nullable = _strip(hint), _nullable(hint)
+    listed = get_origin(plain) is tuple and not nullable
+    entry = _strip(get_args(plain)[0]) if listed else None
+    possible = {Op.SET}
+    if column in ("bigint", "double precision"):
+        possible.add(Op.INC)
+    if column == "text[]" and listed:
+        possible |= {Op.ADD, Op.REMOVE}
+    if isinstance(entry, type) and issubclass(entry, msgspec.Struct) and "id" in entry.__struct_fields__:
+        possible.add(Op.APPEND)
+    if plain is str:
+        possible.add(Op.EDIT)
+    match policy.kind:
+        case Kind.COUNTER | Kind.ADD_WINS | Kind.TEXT if not policy.ops <= possible:
+            takes = {Kind.COUNTER: "a number", Kind.ADD_WINS: "a set of strings", Kind.TEXT: "a string"}[policy.kind]
+            raise TypeError(f"{name}: {policy.kind}() is for {takes}")
+        case Kind.KEYED if get_origin(plain) is not dict or nullable:
+            raise TypeError(f"{name}: keyed() is for a map, which may be empty but not null")
+        case Kind.APPEND_ONLY if get_origin(plain) is tuple and Op.APPEND not in possible:
+            raise TypeError(f"{name}: an append_only() list is of structs with an id, and not null")
+        case _:
+            return msgspec.structs.replace(policy, ops=policy.ops & possible)
+
+
+def _nullable(hint: Any) -> bool:
+    while get_origin(hint) is Annotated:
+        hint = get_args(hint)[0]
+    return type(None) in get_args(hint)
 
 
 def _column(cls: type, name: str, hint: Any) -> Column:

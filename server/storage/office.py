@@ -17,6 +17,7 @@ from server.storage.tables import (
     device,
     device_log,
     enrolment,
+    exchange_log,
     link,
     parked,
     plan_run,
@@ -120,6 +121,13 @@ class Tenant:
             record.c.tenant_id == self.tenant_id, sa.not_(record.c.deleted)
         )
 
+    async def versions(self, entity: str, ids: Sequence[str]) -> dict[str, int]:
+        """The seq of each of these records."""
+        query = sa.select(record.c.id, record.c.seq).where(
+            record.c.tenant_id == self.tenant_id, record.c.entity == entity, record.c.id.in_(ids)
+        )
+        return {row.id: row.seq for row in await self.connection.execute(query)}
+
     async def holdings(self, user_id: str) -> dict[tuple[str, str], tuple[int, bytes]]:
         """Every record that a user may hold now: (entity, id) → (seq, body). Asked in another way than the feed, to check it."""
         query = sa.text(
@@ -210,11 +218,92 @@ class Tenant:
         query = sa.select(device_log).where(device_log.c.tenant_id == self.tenant_id, device_log.c.device_no == device_no)
         return (await self.connection.execute(query.order_by(device_log.c.epoch, device_log.c.last_n))).all()
 
+    async def exchanges(self, device_no: int, limit: int = 20) -> Sequence[sa.Row[Any]]:
+        """A device's last exchanges, the newest first."""
+        query = sa.select(exchange_log).where(exchange_log.c.tenant_id == self.tenant_id, exchange_log.c.device_no == device_no)
+        return (await self.connection.execute(query.order_by(exchange_log.c.at_ms.desc()).limit(limit))).all()
+
+    async def device_row(self, device_id: str) -> sa.Row[Any] | None:
+        query = sa.select(device).where(device.c.tenant_id == self.tenant_id, device.c.id == device_id)
+        return (await self.connection.execute(query)).first()
+
+    async def raw_record(self, entity: str, record_id: str) -> sa.Row[Any] | None:
+        """A record's row with its versions, deleted or not."""
+        query = sa.select(record).where(record.c.tenant_id == self.tenant_id, record.c.entity == entity, record.c.id == record_id)
+        return (await self.connection.execute(query)).first()
+
+    async def logged(self, seqs: Sequence[int]) -> Sequence[sa.Row[Any]]:
+        """The pushes of these commits."""
+        query = sa.select(device_log).where(device_log.c.tenant_id == self.tenant_id, device_log.c.seq.in_(seqs))
+        return (await self.connection.execute(query.order_by(device_log.c.seq, device_log.c.device_no))).all()
+
+    async def conflicts_of(self, entity: str, record_id: str) -> Sequence[sa.Row[Any]]:
+        table = projections["conflict"].c
+        return await self.rows("conflict", [table.subject_entity == entity, table.subject == record_id])
+
+    async def paths(self, user_id: str, scope: str) -> Sequence[Any]:
+        """Every way by which a user reaches a scope now or once did: the links on it, with when each was granted and revoked."""
+        query = sa.text(
+            f"""
+            with p as (
+                select cast(:me as text) collate "C" as name, 0::bigint as granted, {FOREVER}::bigint as revoked
+                union all
+                select target, granted, revoked from link
+                where tenant_id = :tenant and source = :me and kind = {LinkKind.ACTS_AS:d}
+            ), h as (
+                select p.name as principal, l.target, l.reason,
+                    greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked
+                from p join link l on l.tenant_id = :tenant and l.source = p.name and l.kind = {LinkKind.HOLDS:d}
+            )
+            select principal, cast(null as text) as through, reason, granted, revoked from h where target = :scope
+            union all
+            select h.principal, h.target, h.reason || ', ' || l.reason,
+                greatest(h.granted, l.granted), least(h.revoked, l.revoked)
+            from h join link l
+                on l.tenant_id = :tenant and l.source = h.target and l.kind = {LinkKind.NEEDS:d} and l.target = :scope
+            order by revoked desc, granted
+            """  # noqa: S608  # composed of constants
+        )
+        rows = await self.connection.execute(query, {"me": user(user_id), "tenant": self.tenant_id, "scope": scope})
+        return rows.all()
+
     async def parked(self) -> Sequence[sa.Row[Any]]:
         query = sa.select(parked, device.c.name.label("device_name")).join(
             device, sa.and_(device.c.tenant_id == parked.c.tenant_id, device.c.no == parked.c.device_no)
         )
         query = query.where(parked.c.tenant_id == self.tenant_id, parked.c.state == "waiting").order_by(parked.c.received_ms)
+        return (await self.connection.execute(query)).all()
+
+    async def parked_of(self, device_no: int, epoch: int) -> Sequence[sa.Row[Any]]:
+        """What waits of one device, in the order in which it was done, with the role of its user."""
+        query = (
+            sa.select(parked, app_user.c.role)
+            .join(app_user, sa.and_(app_user.c.tenant_id == parked.c.tenant_id, app_user.c.id == parked.c.user_id))
+            .where(parked.c.tenant_id == self.tenant_id, parked.c.device_no == device_no, parked.c.epoch == epoch)
+            .where(parked.c.state == "waiting")
+            .order_by(parked.c.n)
+        )
+        return (await self.connection.execute(query)).all()
+
+    async def set_parked(self, device_no: int, epoch: int, numbers: Sequence[int], state: str) -> None:
+        await self.connection.execute(
+            sa.update(parked)
+            .where(parked.c.tenant_id == self.tenant_id, parked.c.device_no == device_no, parked.c.epoch == epoch)
+            .where(parked.c.n.in_(numbers))
+            .values(state=state)
+        )
+
+    async def unseen(self) -> Sequence[Any]:
+        """Planned visits that a device of their technician has not seen as they stand now."""
+        visit, person = projections["appointment"].c, projections["technician"].c
+        query = (
+            sa.select(visit.id, visit.technician, visit.status, visit.planned_start, record.c.seq, device.c.name, device.c.seen_ms)
+            .join(record, sa.and_(record.c.tenant_id == visit.tenant_id, record.c.entity == "appointment", record.c.id == visit.id))
+            .join(projections["technician"], sa.and_(person.tenant_id == visit.tenant_id, person.id == visit.technician))
+            .join(device, sa.and_(device.c.tenant_id == visit.tenant_id, device.c.user_id == person.user))
+            .where(visit.tenant_id == self.tenant_id, device.c.status == "active", device.c.cursor_seq < record.c.seq)
+            .order_by(visit.planned_start, visit.id)
+        )
         return (await self.connection.execute(query)).all()
 
     async def take_events(self, limit: int) -> list[tuple[str, str]]:

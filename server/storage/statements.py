@@ -291,6 +291,14 @@ from app_user u join tenant t on t.tenant_id = u.tenant_id where u.tenant_id = $
 """
 
 
+NOTE_EXCHANGES: Final = """
+insert into exchange_log (tenant_id, device_no, at_ms, took_us, sent, taken, request_bytes, reply_bytes, checkpoint, healed)
+select $1, u.*
+from unnest($2::int[], $3::bigint[], $4::int[], $5::int[], $6::bigint[], $7::int[], $8::int[], $9::bigint[], $10::int[])
+    as u(device_no, at_ms, took_us, sent, taken, request_bytes, reply_bytes, checkpoint, healed)
+on conflict do nothing
+"""
+
 RENEW: Final = """
 with c as (
     update clock set devices = devices + 1 where tenant_id = $1 returning devices

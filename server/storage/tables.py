@@ -126,6 +126,21 @@ device_log: Final = sa.Table(
     sa.Index(None, "tenant_id", "seq"),
 )
 
+exchange_log: Final = sa.Table(
+    "exchange_log",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("device_no", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("took_us", sa.Integer, nullable=False),
+    sa.Column("sent", sa.Integer, nullable=False, comment="transactions in the request"),
+    sa.Column("taken", sa.BigInteger, nullable=False, comment="the number that the server has got to"),
+    sa.Column("request_bytes", sa.Integer, nullable=False),
+    sa.Column("reply_bytes", sa.Integer, nullable=False),
+    sa.Column("checkpoint", sa.BigInteger, nullable=False, comment="0 while a round is under way"),
+    sa.Column("healed", sa.Integer, nullable=False, comment="scopes sent anew because their digests differed"),
+)
+
 parked: Final = sa.Table(
     "parked",
     metadata,

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 
 from sync.links import Link, LinkKind, scope_name, territory, user
-from sync.policies import MANAGERS, OFFICE, add_wins, fixed, last_writer, office_wins, server_only
+from sync.policies import MANAGERS, NOBODY, OFFICE, add_wins, fixed, last_writer, office_wins, server_only
 from sync.schema import Body, Code, Count, Entity, Id, Instant, Name, part_of, refers, root
 
 
@@ -60,7 +60,7 @@ class Technician(Entity, scope=root("technician"), create=OFFICE):
             yield Link(LinkKind.NEEDS, me, scope_name("depot", body["depot"]))
 
 
-class SkillHeld(Entity, scope=part_of("technician"), create=OFFICE, delete=OFFICE):
+class SkillHeld(Entity, scope=part_of("technician"), create=NOBODY, delete=OFFICE):
     """A skill that a technician has, with its level and how long it is valid."""
 
     technician: Annotated[Id, refers("technician"), fixed()]

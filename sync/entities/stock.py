@@ -6,11 +6,11 @@ from typing import Annotated
 import msgspec
 
 from sync.links import CATALOGUE
-from sync.policies import OFFICE, append_only, field_wins, fixed, server_only
+from sync.policies import NOBODY, append_only, field_wins, fixed, server_only
 from sync.schema import Code, Count, Entity, Id, Instant, Name, everywhere, named_by, refers
 
 
-class Product(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
+class Product(Entity, scope=everywhere(CATALOGUE), create=NOBODY):
     sku: Annotated[Code, fixed()]
     name: Annotated[Name, server_only()]
     unit: Annotated[Code, server_only()] = "pc"
@@ -39,7 +39,7 @@ class StockMove(Entity, scope=named_by("location")):
     part_used: Annotated[Id | None, refers("part_used"), append_only()] = None
 
 
-class PriceBook(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
+class PriceBook(Entity, scope=everywhere(CATALOGUE), create=NOBODY):
     """One version of the price list. A version never changes; a new price is a new version."""
 
     version: Annotated[Code, fixed()]
@@ -48,7 +48,7 @@ class PriceBook(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
     valid_to: Annotated[Instant | None, server_only()] = None
 
 
-class PriceEntry(Entity, scope=everywhere(CATALOGUE), create=OFFICE):
+class PriceEntry(Entity, scope=everywhere(CATALOGUE), create=NOBODY):
     price_book: Annotated[Id, refers("price_book"), fixed()]
     product: Annotated[Id, refers("product"), fixed()]
     price_cents: Annotated[Count, fixed()]

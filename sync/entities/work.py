@@ -142,7 +142,7 @@ class Attachment(Entity, scope=named_by("scope"), delete=FIELD | OFFICE):
     scope: Annotated[Id, fixed()]
     parent_entity: Annotated[Code, fixed()]
     parent: Annotated[Id, fixed()]
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$"), fixed()]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?!\n)$"), fixed()]
     size_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**40), fixed()]
     media_type: Annotated[Name, fixed()]
     caption: Annotated[Name, last_writer()] = ""

@@ -1,0 +1,135 @@
+"""What the server does of its own accord, and what the office does with what waits for it."""
+
+from conftest import Company
+from wire import BareDevice, create, update
+
+from server.author import create as product
+from server.author import write
+from server.rules import slide_window
+from sync.protocol import OutcomeKind
+
+DAY_MS = 86_400_000
+
+
+async def crew(company: Company) -> tuple[BareDevice, BareDevice, BareDevice]:
+    """A dispatcher and two technicians, one job for the first."""
+    office = BareDevice(company.http, await company.enrol(await company.user("Dana", "dispatcher")))
+    await write(company.context, company.tenant_id, "catalogue", [[product("product", "X1", sku="X1", name="Pump")]])
+    users = [await company.user(name, "technician") for name in ("Theo", "Uma")]
+    made = await office.push(
+        *(create("technician", f"T{n}", name=f"Tech {n}", user=user) for n, user in enumerate(users, 1)),
+        create("account", "A1", name="Acme"),
+        create("site", "S1", account="A1", name="Plant"),
+        create("work_order", "W1", account="A1", site="S1"),
+        create("appointment", "P1", work_order="W1", technician="T1", status="dispatched", planned_start=1),
+    )
+    assert made.kind is OutcomeKind.APPLIED, made
+    return office, *[BareDevice(company.http, await company.enrol(user)) for user in users]
+
+
+async def rows(company: Company, entity: str) -> dict[str, object]:
+    async with company.context.office.of(company.tenant_id) as tenant:
+        return {row.id: row for row in await tenant.rows(entity)}
+
+
+async def until(company: Company, entity: str, record_id: str) -> object:
+    """Wait for a rule; the rules' task runs whenever this one awaits, so this needs no sleeping."""
+    while record_id not in (found := await rows(company, entity)):
+        pass
+    return found[record_id]
+
+
+async def test_late_work_is_taken_shown_to_the_office_and_kept_as_a_visit_of_its_own(company: Company) -> None:
+    office, first, second = await crew(company)
+    await first.pull()
+    await office.push(office.update("appointment", "P1", technician="T2"))
+    await second.pull()
+    done = await second.push(
+        second.update("appointment", "P1", status="completed"),
+        create("time_entry", "E2", work_order="W1", technician="T2", kind="work", start=5, end=9),
+    )
+    assert done.kind is OutcomeKind.APPLIED, done
+    late = await first.push(
+        first.update("appointment", "P1", status="completed"),
+        create("time_entry", "E1", work_order="W1", technician="T1", kind="work", start=1, end=4),
+        {"entity": "appointment", "id": "P1", "base": 1, "append": {"actual": [{"id": "x", "at": 4, "status": "completed"}]}},
+    )
+    assert late.kind is OutcomeKind.CONFLICT
+    conflicts = await rows(company, "conflict")
+    assert [conflicts[one].policy for one in late.conflicts] == ["former_holder"]  # type: ignore[attr-defined]  # a row
+    extra = await until(company, "appointment", "P1.extra.T1")
+    assert (extra.technician, extra.status) == ("T1", "completed")  # type: ignore[attr-defined]  # a row
+    assert set(await rows(company, "time_entry")) == {"E1", "E2"}
+    await second.pull()
+    assert any(entity == "conflict" for entity, _ in second.records), "the one who has the job now is told"
+
+
+async def test_two_captures_of_one_lead_have_one_master_and_both_are_credited(company: Company) -> None:
+    office, first, second = await crew(company)
+    await office.push(create("appointment", "P2", work_order="W1", technician="T2", status="dispatched"))
+    await first.push(create("lead", "L1", need="heat pump", site="S1", captured_by=[first.me.user]))
+    await second.push(create("lead", "L2", need="Heat pump", site="S1", captured_by=[second.me.user]))
+    while (await rows(company, "lead"))["L2"].status != "duplicate":  # type: ignore[attr-defined]  # a row
+        pass
+    leads = await rows(company, "lead")
+    assert set(leads["L1"].captured_by) == {first.me.user, second.me.user}  # type: ignore[attr-defined]  # a row
+    manager = BareDevice(company.http, await company.enrol(await company.user("Mia", "manager")))
+    undone = await manager.push(update("lead", "L2", 2**50, status="captured"))
+    assert undone.kind is OutcomeKind.APPLIED, undone
+    leads = await rows(company, "lead")
+    assert (leads["L2"].status, leads["L2"].duplicate_of) == ("captured", "L1")  # type: ignore[attr-defined]  # a row
+
+
+async def test_a_balance_below_zero_calls_for_a_count_once(company: Company) -> None:
+    _, first, _ = await crew(company)
+    for n in (1, 2):
+        await first.push(create("stock_move", f"M{n}", location="technician:T1", product="X1", quantity=-1, reason="used", at=n))
+    count = await until(company, "stock_count", "M1.count")
+    assert (count.location, count.expected) == ("technician:T1", count.expected)  # type: ignore[attr-defined]  # a row
+    assert count.expected < 0  # type: ignore[attr-defined]  # a row
+    assert len(await rows(company, "stock_count")) == 1
+
+
+async def test_the_window_of_days_slides_over_what_devices_hold(company: Company) -> None:
+    office, first, _ = await crew(company)
+    await first.pull()
+    assert ("work_order", "W1") in first.records
+    await slide_window(company.context, company.tenant_id, 400 * DAY_MS)
+    await first.pull()
+    assert ("work_order", "W1") not in first.records
+    now = 400 * DAY_MS
+    await office.pull()
+    moved = await office.push(update("appointment", "P1", 2**50, planned_start=now + DAY_MS))
+    assert moved.kind is OutcomeKind.APPLIED
+    await slide_window(company.context, company.tenant_id, now)
+    await first.pull()
+    assert ("work_order", "W1") in first.records
+
+
+async def test_parked_work_is_mended_and_applied_with_what_depends_on_it(company: Company) -> None:
+    office, first, _ = await crew(company)
+    parked = await first.push(create("work_order_task", "K1", work_order="W1", title="x" * 300))
+    dependant = await first.push(update("work_order_task", "K1", 0, note="done it"))
+    assert (parked.kind, dependant.kind) == (OutcomeKind.PARKED, OutcomeKind.PARKED)
+    headers = {"authorization": f"Bearer {office.me.token}"}
+    listed = (await office.http.get("/v1/parked", headers=headers)).json()
+    assert [one["n"] for one in listed] == [1, 2]
+    where = f"/v1/parked/{listed[0]['device_no']}/{listed[0]['epoch']}/1"
+    again = (await office.http.post(where, json={"apply": True}, headers=headers)).json()
+    assert [outcome["kind"] for outcome in again["outcomes"]] == ["parked", "parked"]
+    mended = {"apply": True, "changes": [create("work_order_task", "K1", work_order="W1", title="short")]}
+    answer = (await office.http.post(where, json=mended, headers=headers)).json()
+    assert answer["handled"] == [1, 2]
+    assert [outcome["kind"] for outcome in answer["outcomes"]] == ["applied", "applied"]
+    task = (await rows(company, "work_order_task"))["K1"]
+    assert (task.title, task.note) == ("short", "done it")  # type: ignore[attr-defined]  # a row
+    assert (await office.http.get("/v1/parked", headers=headers)).json() == []
+    assert (await office.http.post(where, json={"apply": False}, headers=headers)).status_code == 404
+
+
+async def test_the_board_names_visits_that_a_device_has_not_seen(company: Company) -> None:
+    office, first, _ = await crew(company)
+    headers = {"authorization": f"Bearer {office.me.token}"}
+    assert [one["id"] for one in (await office.http.get("/v1/board", headers=headers)).json()["unseen"]] == ["P1"]
+    await first.pull()
+    assert (await office.http.get("/v1/board", headers=headers)).json()["unseen"] == []
