@@ -1,0 +1,283 @@
+"""The merge once more, written from its documents and not from its code, on plain values: what one change must do to one record.
+
+Only the declarations (`sync.entities`) are shared with the product, and the word-by-word merge of texts, which has its own tests.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from sync.policies import Kind, Role, Side, side_of
+from sync.schema import EntitySpec, FieldSpec
+from sync.text import merge_text
+
+EXISTENCE: Final = ""
+"""The mark that tells who made, deleted or restored a record."""
+
+_BY_SIDE: Final = {
+    Kind.LAST_WRITER: (Side.SERVER,),
+    Kind.OFFICE_WINS: (Side.SERVER, Side.FIELD),
+    Kind.FIELD_WINS: (Side.SERVER, Side.OFFICE),
+}
+"""Sides that give way, the weakest first; those not named stand equal above them."""
+
+
+class Mark(NamedTuple):
+    """Who wrote a field last, in which commit, and when by the corrected clock."""
+
+    seq: int
+    stamp: int
+    device: int
+    side: Side
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A record as it stood after a commit. `adds` tells who last added each element of a set, and in which commit."""
+
+    entity: str
+    id: str
+    scope: str
+    seq: int
+    deleted: bool
+    body: dict[str, Any]
+    marks: dict[str, Mark]
+    adds: dict[str, dict[str, tuple[int, int]]] = {}
+
+
+class Writer(NamedTuple):
+    device: int
+    user: str
+    role: Role
+    stamp: int
+    seq: int
+    """The commit under way."""
+
+
+class Held(NamedTuple):
+    """A value that did not come to stand, and what did."""
+
+    field: str
+    kept: Any
+    held: Any
+    held_by: int
+    open: bool
+    policy: str = ""
+
+
+class No(Exception):
+    """The change must be refused."""
+
+
+class Edited(NamedTuple):
+    row: Row
+    wrote: bool
+    held: list[Held]
+
+
+def edit(spec: EntitySpec, row: Row | None, change: Mapping[str, Any], writer: Writer, scope: str) -> Edited:
+    """Raises `No`."""
+    if row is None:
+        return _made(spec, change, writer, scope)
+    if change.get("delete"):
+        return _deleted(spec, row, change, writer)
+    return _Edit(spec, row, change, writer).run()
+
+
+def _made(spec: EntitySpec, change: Mapping[str, Any], writer: Writer, scope: str) -> Edited:
+    if not change.get("create"):
+        raise No("there is no such record")
+    if writer.role not in spec.create:
+        raise No("may not create")
+    given = change.get("set", {})
+    for name, value in given.items():
+        field = spec.fields[name]
+        if value != field.default and writer.role not in field.policy.writers:
+            raise No(f"may not write {name}")
+        if field.policy.flow and value != field.policy.flow.initial:
+            _may_move(field, field.policy.flow.initial, value, writer)
+    mark = _mark(writer)
+    marks = {EXISTENCE: mark} | dict.fromkeys(given, mark)
+    return Edited(Row(spec.name, change["id"], scope, writer.seq, deleted=False, body=dict(given), marks=marks), wrote=True, held=[])
+
+
+def _deleted(spec: EntitySpec, row: Row, change: Mapping[str, Any], writer: Writer) -> Edited:
+    if writer.role not in spec.delete:
+        raise No("may not delete")
+    if row.deleted:
+        return Edited(row, wrote=False, held=[])
+    for name, field in spec.fields.items():
+        mark = row.marks.get(name)
+        if field.policy.facts and mark and _unseen(mark, change.get("base", 0), writer):
+            return Edited(row, wrote=False, held=[Held("", row.body, None, writer.device, open=True)])
+    marks = row.marks | {EXISTENCE: _mark(writer)}
+    return Edited(msgspec.structs.replace(row, deleted=True, seq=writer.seq, marks=marks), wrote=True, held=[])
+
+
+def _mark(writer: Writer) -> Mark:
+    return Mark(writer.seq, writer.stamp, writer.device, side_of(writer.role))
+
+
+def _unseen(mark: Mark, base: int, writer: Writer) -> bool:
+    """Somebody else wrote this after what the author saw; a write of the same commit was seen by nobody."""
+    return mark.device != writer.device and (mark.seq > base or mark.seq == writer.seq)
+
+
+def _may_move(field: FieldSpec, before: str, after: str, writer: Writer) -> None:
+    flow = field.policy.flow
+    assert flow is not None
+    roles = flow.moves.get(before, {}).get(after)
+    if roles is None or (writer.role not in roles and writer.role is not Role.SERVER):
+        raise No(f"{field.name} cannot go from {before} to {after}")
+
+
+class _Edit:
+    def __init__(self, spec: EntitySpec, row: Row, change: Mapping[str, Any], writer: Writer) -> None:
+        self.spec, self.row, self.change, self.writer = spec, row, change, writer
+        self.base = change.get("base", 0)
+        self.body, self.marks = dict(row.body), dict(row.marks)
+        self.adds = {name: dict(marks) for name, marks in row.adds.items()}
+        self.deleted = row.deleted
+        self.wrote = False
+        self.held: list[Held] = []
+
+    def run(self) -> Edited:
+        self._frozen()
+        if self.deleted:
+            self._restore()
+        works = {
+            "set": self._set,
+            "inc": self._inc,
+            "add": self._add,
+            "remove": self._remove,
+            "append": self._append,
+            "edit": self._text,
+        }
+        for op, work in works.items():
+            for name, value in self.change.get(op, {}).items():
+                field = self.spec.fields[name]
+                if self.writer.role not in field.policy.writers:
+                    raise No(f"may not write {name}")
+                if op not in field.policy.ops and not (op == "set" and self.body.get(name, field.default) == value):
+                    raise No(f"{name} does not take {op}")
+                work(field, value)
+        seq = self.writer.seq if self.wrote else self.row.seq
+        row = Row(self.row.entity, self.row.id, self.row.scope, seq, self.deleted, self.body, self.marks, self.adds)
+        return Edited(row, self.wrote, self.held)
+
+    def _frozen(self) -> None:
+        frozen = self.spec.frozen
+        if frozen is None or self.body.get(frozen.field) not in frozen.states:
+            return
+        for op in ("set", "inc", "add", "remove", "append", "edit"):
+            for name, value in self.change.get(op, {}).items():
+                if name != frozen.field and (op != "set" or name not in self.body or self.body[name] != value):
+                    raise No("frozen")
+
+    def _restore(self) -> None:
+        gone = self.marks[EXISTENCE]
+        names = [name for op in ("set", "inc", "append") for name in self.change.get(op, {})]
+        if not _unseen(gone, self.base, self.writer) or not any(self.spec.fields[name].policy.facts for name in names):
+            raise No("deleted")
+        self.deleted, self.wrote = False, True
+        self.marks[EXISTENCE] = _mark(self.writer)
+        self.held.append(Held("", "restored", "deleted", gone.device, open=False))
+
+    def _write(self, field: FieldSpec, value: Any) -> None:
+        self.body[field.name], self.marks[field.name], self.wrote = value, _mark(self.writer), True
+
+    def _moved(self, field: FieldSpec) -> Mark | None:
+        mark = self.marks.get(field.name)
+        return mark if mark and _unseen(mark, self.base, self.writer) else None
+
+    def _set(self, field: FieldSpec, value: Any) -> None:
+        current, kind = self.body.get(field.name, field.default), field.policy.kind
+        if kind is Kind.KEYED:
+            return self._set_keys(field, current, value)
+        if value == current:
+            return None
+        if kind in (Kind.HIGHEST, Kind.LOWEST):
+            best = max if kind is Kind.HIGHEST else min
+            return self._write(field, value) if current is None or best(current, value) == value else None
+        if kind is Kind.APPEND_ONLY and current != field.default:
+            return self._lose(field, current, value)
+        moved = self._moved(field)
+        if moved is None:
+            if field.policy.flow:
+                _may_move(field, current, value, self.writer)
+            return self._write(field, value)
+        return self._race(field, moved, current, value)
+
+    def _lose(self, field: FieldSpec, current: Any, value: Any, *, waits: bool = False) -> None:
+        self.held.append(Held(field.name, current, value, self.writer.device, waits))
+
+    def _win(self, field: FieldSpec, moved: Mark, current: Any, value: Any) -> None:
+        self.held.append(Held(field.name, value, current, moved.device, open=False))
+        self._write(field, value)
+
+    def _race(self, field: FieldSpec, moved: Mark, current: Any, value: Any) -> None:
+        kind, flow = field.policy.kind, field.policy.flow
+        if kind is Kind.MANUAL:
+            return self._lose(field, current, value, waits=True)
+        if flow:
+            onward, back = value in flow.moves.get(current, {}), current in flow.moves.get(value, {})
+            if onward != back:
+                return self._write(field, value) if onward else None
+            if flow.rank[value] == flow.rank[current]:
+                return self._lose(field, current, value, waits=True)
+            wins = flow.rank[value] > flow.rank[current]
+        else:
+            weak = _BY_SIDE.get(kind, ())
+            ranks = [weak.index(side) if side in weak else len(weak) for side in (moved.side, side_of(self.writer.role))]
+            later = (self.writer.stamp, self.writer.device) > (moved.stamp, moved.device)
+            wins = ranks[1] > ranks[0] or (ranks[0] == ranks[1] and later)
+        return self._win(field, moved, current, value) if wins else self._lose(field, current, value)
+
+    def _set_keys(self, field: FieldSpec, current: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        moved, after = self._moved(field), dict(current)
+        for key, value in values.items():
+            if current.get(key) == value:
+                continue
+            if moved and key in current:
+                later = (self.writer.stamp, self.writer.device) >= (moved.stamp, moved.device)
+                kept, lost, by = (value, current[key], moved.device) if later else (current[key], value, self.writer.device)
+                self.held.append(Held(f"{field.name}.{key}", kept, lost, by, open=False))
+                if not later:
+                    continue
+            after[key] = value
+        after = {key: value for key, value in after.items() if value is not None}
+        if after != dict(current):
+            self._write(field, after)
+
+    def _inc(self, field: FieldSpec, amount: float) -> None:
+        if amount:
+            self._write(field, (self.body.get(field.name, field.default) or 0) + amount)
+
+    def _add(self, field: FieldSpec, elements: list[str]) -> None:
+        for element in elements:
+            self.adds.setdefault(field.name, {})[element] = (self.writer.seq, self.writer.device)
+        self._write(field, sorted({*self.body.get(field.name, ()), *elements}))
+
+    def _remove(self, field: FieldSpec, elements: list[str]) -> None:
+        before = set(self.body.get(field.name, ()))
+        after = set(before)
+        for element in elements:
+            seq, device = self.adds.get(field.name, {}).get(element, (0, self.writer.device))
+            if not _unseen(Mark(seq, 0, device, Side.FIELD), self.base, self.writer):
+                after.discard(element)
+        if after != before:
+            self._write(field, sorted(after))
+
+    def _append(self, field: FieldSpec, entries: list[dict[str, Any]]) -> None:
+        before = list(self.body.get(field.name, ()))
+        fresh = [one for one in entries if one["id"] not in {other["id"] for other in before}]
+        if fresh:
+            self._write(field, sorted(before + fresh, key=lambda one: (one.get("at", 0), one["id"])))
+
+    def _text(self, field: FieldSpec, value: list[str]) -> None:
+        current = self.body.get(field.name, field.default) or ""
+        merged = merge_text(value[0], current, value[1])
+        if merged.overlaps:
+            self.held.append(Held(field.name, merged.text, value[1], self.writer.device, open=True))
+        if merged.text != current:
+            self._write(field, merged.text)
