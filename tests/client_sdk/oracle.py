@@ -66,7 +66,8 @@ def base(replica: Replica) -> list[tuple[Any, ...]]:
 
 def copies_at_each_statement(replica: Replica, path: Path, work: Callable[[], object]) -> list[Path]:
     """The file as a kill would leave it, at the start of every statement that `work` runs, and after the last."""
-    connection, copies = replica._store._connection, []
+    connection = replica._store._connection
+    copies: list[Path] = []
     assert connection
 
     def copy(statement: str = "") -> None:

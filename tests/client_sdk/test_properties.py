@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -215,7 +216,7 @@ def test_pages_staged_then_published_equal_one_page(days: list[tuple[Steps, str,
             identity = drive(replica.enrol("https://peer", "code"))
             peer.holds[identity.user] = set(SCOPES)
         for todo, scope, with_sync in days:
-            office.edit(lambda tx, todo=todo: write(tx, [step for step in todo if step[0] != "status"]))
+            office.edit(partial(write, todo=[step for step in todo if step[0] != "status"]))
             for user in ("user2", "user3"):
                 peer.holds[user] ^= {scope}
             if with_sync:

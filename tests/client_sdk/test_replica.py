@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import pytest
@@ -540,3 +541,23 @@ async def test_a_wiped_device_delivers_its_work_and_forgets_everything(ana: Repl
     assert b"secret" not in (tmp_path / "ana").read_bytes() + (tmp_path / "ana-wal").read_bytes()
     await ana.enrol("https://peer", "code")
     await ana.sync()
+
+
+async def test_a_restored_server_in_groups_does_not_flicker_either(ana: Replica, peer: Peer) -> None:
+    """What is held of the time before the restore shows the work on it until its scope has come anew."""
+    peer.incarnation += 1
+    peer.groups = next(groups for groups in range(2, 9) if crc32(b"work_order:wo1") % groups)
+    with ana.edit() as tx:
+        tx.set(WorkOrder, "wo1", cause="valve")
+    seen, receive = set(), ledger.receive
+
+    def watched(*args: object, **options: object) -> object:
+        result = receive(*args, **options)  # type: ignore[arg-type]  # the arguments of the real one
+        order = ana.get(WorkOrder, "wo1")
+        seen.add(order.fields.cause if order else None)
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "receive", watched)
+        await ana.sync()
+    assert seen == {"valve"}
