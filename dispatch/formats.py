@@ -1,8 +1,8 @@
 """Files of public instances as problems.
 
-Technician routing (Pillac, Guéret and Medaglia, 2013): requests with skills, tools and spare parts, technicians with homes and a depot.
-VRPLIB: VRPTW and its prize-collecting form, with DIMACS distances (truncated to one decimal). A file's unit of length and time becomes
-`Instance.scale` seconds, so that whole seconds are exact enough.
+Technician routing (Pillac, Guéret and Medaglia, 2013): requests with skills, tools and spare parts, technicians with homes and a
+depot. VRPLIB: VRPTW and its prize-collecting form, with DIMACS distances (truncated to one decimal). A file's unit of length and
+time becomes `Instance.scale` seconds, so that whole seconds are exact enough.
 """
 
 from __future__ import annotations
@@ -103,7 +103,8 @@ class _TrspRow:
 def _trsp_row(line: str) -> _TrspRow:
     numbers = [int(word) for word in line.split("[", 1)[0].split()]
     skills, tools, parts = (tuple(word.strip() for word in group.split(",") if word.strip()) for group in IN_HAND.findall(line))
-    return _TrspRow(str(numbers[0]), *numbers[1:6], skills, tools, tuple(int(part) for part in parts))
+    id_, x, y, opens, closes, stay = numbers
+    return _TrspRow(str(id_), x, y, opens, closes, stay, skills, tools, tuple(int(part) for part in parts))
 
 
 def _counted(parts: Sequence[int]) -> tuple[Parts, ...]:

@@ -45,8 +45,8 @@ def solve(
     """The best plan found in `seconds`, or in `iterations` when given; never worse than `start` as far as that still holds.
 
     With `iterations` the same problem, seed and start give the same plan. `on_progress` is called in this thread when the plan
-    improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says True the best
-    plan so far is returned. The plan always passes `verify`.
+    improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says True the
+    best plan so far is returned. The plan always passes `verify`.
     """
     compiled = compile_problem(problem)
     began_s = time.monotonic()
@@ -56,7 +56,8 @@ def solve(
     data = tables(compiled)
     floor = assemble(compiled, given, seed=seed)
     run = Run(compiled, data, seed, None if iterations is not None else seconds, iterations)
-    best, done, told_s = given, 0, -1.0
+    best: Laid = given
+    done, told_s = 0, -1.0
     for news in spend(run, trips_of_visits(compiled, data, given) if given else None, should_stop or _never):
         done = news.iterations
         if news.trips is not None:
@@ -77,7 +78,7 @@ def _never() -> bool:
 
 
 def _laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> Laid:
-    visits: dict[int, tuple[list[Visit], tuple[int, ...]]] = {}
+    visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     for r, order in enumerate(orders):
         way = compiled.ways[r]
         chosen = windows_in_order(compiled, way, order) if order else None
@@ -91,7 +92,7 @@ def visits_of(compiled: Compiled, plan: Plan) -> Laid:
     """A plan's open jobs by way, as far as they still fit: what the problem no longer allows is left out, last job first."""
     ways = {(compiled.problem.workers[way.worker].id, way.shift): r for r, way in enumerate(compiled.ways)}
     rank = {compiled.problem.jobs[i].id: k for k, i in enumerate(compiled.open_jobs)}
-    visits: dict[int, tuple[list[Visit], tuple[int, ...]]] = {}
+    visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     taken: set[str] = set()
     for route in plan.routes:
         r = ways.get((route.worker, route.shift))

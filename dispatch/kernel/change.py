@@ -39,8 +39,8 @@ from dispatch.kernel.shape import (
     FIRST,
     FULL,
     GAP,
-    JOBS,
     JOB_COUNT,
+    JOBS,
     LENGTH,
     MOST,
     OFFER,
@@ -57,7 +57,6 @@ from dispatch.kernel.shape import (
     Data,
     State,
 )
-
 
 CALLS_BACK = 2  # a first call is looked for in so many gaps before a job; then it is seated anew over the whole route
 

@@ -30,10 +30,13 @@ from dispatch.kernel.shape import (
     OPTIONS_END,
     PACE,
     PAUSES,
+    SHUT,
     TOUCHED_AT,
     USED,
     WAY_OF,
     Data,
+    Ints,
+    Ints32,
     State,
 )
 from dispatch.kernel.tables import origin
@@ -105,7 +108,7 @@ class Engine:
                     s.job[WAY_OF, item], s.job[CHOICE, item] = r, option
             for k, gap in enumerate(trip.gaps):
                 s.gap[0, r, gap] |= 1 << k
-        for r in np.flatnonzero(self.data.ways[:, BEGUN]):
+        for r in np.flatnonzero(self.data.ways[:, BEGUN]).tolist():
             if r not in trips:
                 s.gap[0, r, 1] = (1 << int(self.data.ways[r, PAUSES])) - 1
         search.begin(self.data, s)
@@ -151,7 +154,7 @@ class Engine:
         choice = np.where(s.seq[0] < jobs, s.job[CHOICE, np.minimum(s.seq[0], jobs - 1)], -1)
         return self._trips(s.seq[0], s.gap[0], s.sums[0, :, LENGTH], choice)
 
-    def _trips(self, seq: np.ndarray, gap: np.ndarray, lengths: np.ndarray, choice: np.ndarray) -> dict[int, Trip]:  # type: ignore[type-arg]
+    def _trips(self, seq: Ints32, gap: Ints32, lengths: Ints, choice: Ints) -> dict[int, Trip]:
         trips = {}
         for r in np.flatnonzero(lengths):
             length = int(lengths[r])
@@ -198,7 +201,9 @@ def visits_of_trips(compiled: Compiled, data: Data, trips: Trips) -> dict[int, t
     return found
 
 
-def trips_of_visits(compiled: Compiled, data: Data, visits: Mapping[int, tuple[Sequence[Visit], Sequence[int]]]) -> dict[int, Trip]:
+def trips_of_visits(
+    compiled: Compiled, data: Data, visits: Mapping[int, tuple[Sequence[Visit], Sequence[int] | None]]
+) -> dict[int, Trip]:
     """The reverse of `visits_of_trips`."""
     start_s, jobs = origin(compiled), len(compiled.open_jobs)
     rank = {i: k for k, i in enumerate(compiled.open_jobs)}
@@ -213,7 +218,7 @@ def trips_of_visits(compiled: Compiled, data: Data, visits: Mapping[int, tuple[S
             k = rank[visit.job]
             options = range(int(data.jobs[k, OPTIONS]), int(data.jobs[k, OPTIONS_END]))
             items.append((k, next(o for o in options if int(data.option[o, 0]) + start_s == visit.start_s)))
-        trips[r] = Trip(tuple(items), tuple(gaps))
+        trips[r] = Trip(tuple(items), tuple(gaps or ()))
     return trips
 
 
@@ -242,4 +247,5 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         random=np.array([mixed], dtype=np.uint64),
     )
     state.cell[JOB_COUNT] = jobs
+    state.mark[SHUT] = -1
     return state

@@ -13,12 +13,15 @@ import numba
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
+# numba's stubs do not know `_nrt`.
+_njit = cast("Callable[..., Callable[[object], object]]", numba.njit)
+
 
 def compiled(function: Function) -> Function:
     """The function as machine code, built on first use and kept beside its source."""
-    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
+    return cast("Function", _njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function))
 
 
 def inlined(function: Function) -> Function:
     """Like `compiled`, for the small functions of inner loops: always part of the caller."""
-    return cast("Function", numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function))
+    return cast("Function", _njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)(function))

@@ -1,4 +1,5 @@
-"""Slack induction by string removals (Christiaens and Vanden Berghe, 2020) with absences, annealed over a set number of iterations."""
+"""Slack induction by string removals (Christiaens and Vanden Berghe, 2020) with absences, annealed over a set number of
+iterations."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ from dispatch.kernel.route import relabel
 from dispatch.kernel.shape import (
     ABSENCE,
     ABSENT,
-    ABSENTEE,
     ABSENT_AT,
+    ABSENTEE,
     BEGUN,
     BEST_LENGTH,
     BIG,
@@ -24,8 +25,8 @@ from dispatch.kernel.shape import (
     DIRTY_WAY,
     FULL,
     ITERATIONS,
-    JOBS,
     JOB_COUNT,
+    JOBS,
     KEYS,
     LENGTH,
     LONGEST,

@@ -1,7 +1,8 @@
 """The arrays of the kernel: `Data` is the problem and never changes, `State` is a plan being changed.
 
 n open jobs, m ways (shifts), k kinds of part, b breaks a shift at most. An *item* of a route is a job (0 … n-1) or a depot (n …).
-Gap g of a route: 0 lies before the day starts, g in 1 … length + 1 is the drive to item g - 1 (or home), length + 2 is after the end.
+Gap g of a route: 0 lies before the day starts, g in 1 … length + 1 is the drive to item g - 1 (or home), length + 2 is after the
+end.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ LENGTH, JOBS, ARC, EXTRA, SPAN, COST, DEPOT, INSIDE, USED = 0, 1, 2, 3, 4, 5, 6,
 # Rows of State.job: by job way, position, option and place in the list of the absent; then lists of the absent and of work to do.
 WAY_OF, POS, CHOICE, ABSENT_AT, ABSENTEE, TASK, TASK_KEY = 0, 1, 2, 3, 4, 5, 6
 
-# Rows of State.mark: lists of ways (touched in this iteration, unlike the best plan), by way its place in them, best plan's lengths.
-# SHUT: the iteration in which a way was emptied on purpose and is not to be opened again.
+# Rows of State.mark: lists of ways (touched in this iteration, unlike the best plan), by way its place in them, best plan's
+# lengths. SHUT: the iteration in which a way was emptied on purpose and is not to be opened again.
 TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SHUT = 0, 1, 2, 3, 4, 5
 
 # Cells of State.cost: cost of the present and of the best plan; then how the search is tuned (see engine.Tuning).

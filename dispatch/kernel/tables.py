@@ -40,8 +40,8 @@ def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
     rates = [problem.workers[w.worker].rates for w in ways]
     rate = [(x.travel_per_s, x.duty_per_s, x.distance_per_m, x.overtime_per_s, x.per_route) for x in rates]
     bits = _bits(compiled, need, stock)
-    ok, row = np.unique(bits, axis=0, return_inverse=True) if ways else (bits, np.zeros(0))
-    row = row.reshape(-1)
+    ok, inverse = np.unique(bits, axis=0, return_inverse=True)
+    row = inverse.reshape(-1).astype(np.int64)
     kind_at, kind_ways = _kinds(compiled, row, stock)
     rank = {kind: k for k, kind in enumerate(classes(problem))}
     prices = search_prices(compiled)
@@ -245,13 +245,13 @@ def _keys(compiled: Compiled, places: Ints, option_at: Ints, option: Ints) -> In
     """Sort keys for placing jobs: work, distance from the nearest home, window width, first start, last start."""
     count = len(compiled.open_jobs)
     keys = np.zeros((count, 5), dtype=np.int64)
-    homes = sorted({way.start_place for way in compiled.ways if way.start_place >= 0})
+    homes = np.array(sorted({way.start_place for way in compiled.ways if way.start_place >= 0}), dtype=np.int64)
     seconds = compiled.problem.travel.seconds
     for k, i in enumerate(compiled.open_jobs):
         keys[k, 0] = compiled.problem.jobs[i].duration_s
         rows = option[option_at[k] : option_at[k + 1]]
         if len(rows):
             keys[k, 2:] = (np.minimum(rows[:, 1] - rows[:, 0], 1 << 40).sum(), max(rows[:, 0].min(), -(1 << 40)), rows[:, 1].max())
-    if homes and count:
+    if len(homes) and count:
         keys[:, 1] = seconds[np.ix_(homes, places[:count])].mean(axis=0)
     return np.clip(keys, -(1 << 42), 1 << 42)

@@ -46,7 +46,7 @@ def test_the_day_is_as_short_as_trial_finds(tiny, rows):
     assert (route is None) == (expected is None)
     if route is not None:
         assert route.duty_s == expected
-        assert verify(problem, assemble(compiled, {0: visits})) == ()
+        assert verify(problem, assemble(compiled, {0: (visits, None)})) == ()
 
 
 @settings(max_examples=150, deadline=None)
@@ -63,7 +63,7 @@ def test_days_with_breaks_pass_the_checker(tiny, rows, pauses):
     compiled = compile_problem(problem)
     visits = [Visit(n, job.place, job.windows[0].start_s, job.windows[0].end_s) for n, job in enumerate(jobs)]
     if lay_out(problem, compiled.ways[0], visits) is not None:
-        assert verify(problem, assemble(compiled, {0: visits})) == ()
+        assert verify(problem, assemble(compiled, {0: (visits, None)})) == ()
 
 
 def test_a_break_interrupts_the_drive(tiny):
@@ -74,7 +74,7 @@ def test_a_break_interrupts_the_drive(tiny):
     route = lay_out(problem, compiled.ways[0], [Visit(0, 60, 60 * MINUTE, 90 * MINUTE)])
     assert route is not None
     assert [stop.kind for stop in route.stops] in (["job"], ["break", "job"])
-    assert verify(problem, assemble(compiled, {0: [Visit(0, 60, 60 * MINUTE, 90 * MINUTE)]})) == ()
+    assert verify(problem, assemble(compiled, {0: ([Visit(0, 60, 60 * MINUTE, 90 * MINUTE)], None)})) == ()
 
 
 def test_a_break_at_home_costs_nothing(tiny):

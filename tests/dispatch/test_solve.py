@@ -1,12 +1,20 @@
 """solve on instances small enough to know the answer."""
 
-from dispatch import Break, Fact, solve, verify
+from itertools import permutations, product
 
-SECONDS = 0.4
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dispatch import Break, Fact, Rates, solve, verify
+from dispatch.compile import compile_problem
+from dispatch.schedule import lay_out, windows_in_order
+from dispatch.solver import assemble
+
+ITERATIONS = 2000
 
 
 def solved(problem, **more):
-    plan = solve(problem, seconds=SECONDS, seed=1, **more)
+    plan = solve(problem, iterations=ITERATIONS, seed=1, **more)
     assert verify(problem, plan) == ()
     return plan
 
@@ -36,7 +44,6 @@ def test_a_day_with_every_kind_of_rule(tiny):
     assert where(plan)["bob"][0] == "done"
     assert [(left.job, left.rule) for left in plan.unserved] == [("impossible", "skills")]
     assert seen
-    assert seen[-1].plan.routes == plan.routes
     assert seen[-1].jobs_served == 5
 
 
@@ -61,3 +68,62 @@ def test_nothing_to_do(tiny):
     assert solved(tiny.problem([], [])).routes == ()
     left = solved(tiny.problem([], [tiny.job("A", 1)])).unserved
     assert [(u.job, u.rule) for u in left] == [("A", "shift_hours")]
+
+
+def test_seed_and_iterations_repeat_a_run(tiny):
+    """The same seed and iterations give the same plan, whatever the clock does; stops make no difference to the walk."""
+    jobs = [tiny.job(str(n), (n * 17) % 61, 10, ((n * 31) % 200, (n * 31) % 200 + 120)) for n in range(24)]
+    problem = tiny.problem([tiny.worker("ann"), tiny.worker("bob", tiny.shift(0, 480, home=60))], jobs)
+    assert solved(problem).routes == solved(problem, on_progress=lambda news: None).routes
+
+
+def test_depots_are_called_at_once_and_early_enough(tiny):
+    """Own tools serve the first job; the drill and the third valve are fetched at the depot, once."""
+    jobs = [
+        tiny.job("plain", 5, 10, (0, 30)),
+        tiny.job("drilled", 30, 10, (60, 400), tools=frozenset({"drill"})),
+        tiny.job("valves", 40, 10, (60, 400), parts=tiny.parts(valve=3)),
+    ]
+    problem = tiny.problem([tiny.worker(parts=tiny.parts(valve=2))], jobs, depots=(20,))
+    plan = solved(problem)
+    assert plan.unserved == ()
+    assert [stop.kind for stop in plan.routes[0].stops].count("depot") == 1
+
+
+def brute_force(problem, tiny):
+    """The best score over every assignment and order of a few jobs to the workers, laid out exactly."""
+    compiled = compile_problem(problem)
+    best = None
+    for owners in product(range(-1, len(compiled.ways)), repeat=len(problem.jobs)):
+        groups = [[i for i, owner in enumerate(owners) if owner == r] for r in range(len(compiled.ways))]
+        for orders in product(*(permutations(group) for group in groups)):
+            laid = {}
+            for r, order in enumerate(orders):
+                visits = windows_in_order(compiled, compiled.ways[r], order) if order else None
+                allowed = all(compiled.ok[r, i] for i in order)
+                if visits and allowed and lay_out(problem, compiled.ways[r], visits) is not None:
+                    laid[r] = (visits, None)
+                elif order:
+                    break
+            else:
+                found = assemble(compiled, laid).score
+                best = found if best is None or found < best else best
+    return best
+
+
+@settings(max_examples=12, deadline=None)
+@given(data=st.data())
+def test_small_problems_are_solved_to_the_optimum(tiny, data):
+    """Four jobs, two workers, skills, windows, a break, priorities: the search finds what trial of everything finds."""
+    jobs = []
+    for n in range(4):
+        opens = data.draw(st.integers(0, 200))
+        window = [(opens, opens + data.draw(st.integers(0, 150)))] if data.draw(st.booleans()) else []
+        skills = [("gas", 1)] if data.draw(st.integers(0, 3)) == 0 else []
+        place, minutes = data.draw(st.integers(0, 60)), data.draw(st.integers(5, 90))
+        jobs.append(tiny.job(f"j{n}", place, minutes, *window, skills=skills, priority=data.draw(st.integers(1, 2))))
+    pause = Break(100 * 60, 160 * 60, 20 * 60)
+    ann = tiny.worker("ann", tiny.shift(0, 240, breaks=(pause,)), skills=[("gas", 1)])
+    bob = tiny.worker("bob", tiny.shift(0, 200, home=50), rates=Rates(travel_per_s=1, duty_per_s=1))
+    problem = tiny.problem([ann, bob], jobs)
+    assert solved(problem).score <= brute_force(problem, tiny)

@@ -30,7 +30,7 @@ def sound(tiny) -> tuple[Problem, Plan]:
     published = (Published(job="B", worker="bob", start_s=60 * MINUTE, move_worker=5, move_time=3),)
     problem = tiny.problem([ann, bob], jobs, now_s=30 * MINUTE, published=published)
     compiled = compile_problem(problem)
-    visits = {r: windows_in_order(compiled, compiled.ways[r], order) for r, order in ((0, [1, 2]), (1, [3, 4]))}
+    visits = {r: (windows_in_order(compiled, compiled.ways[r], order), None) for r, order in ((0, [1, 2]), (1, [3, 4]))}
     return problem, assemble(compiled, visits, explain=True)
 
 
@@ -136,7 +136,7 @@ def test_parts_run_out(tiny):
     jobs = [tiny.job(id_, 5, parts=tiny.parts(valve=1)) for id_ in "AB"]
     lavish = tiny.problem([tiny.worker(parts=tiny.parts(valve=2))], jobs)
     compiled = compile_problem(lavish)
-    plan = assemble(compiled, {0: windows_in_order(compiled, compiled.ways[0], [0, 1])})
+    plan = assemble(compiled, {0: (windows_in_order(compiled, compiled.ways[0], [0, 1]), None)})
     scarce = tiny.problem([tiny.worker(parts=tiny.parts(valve=1))], jobs)
     assert verify(lavish, plan) == ()
     assert [b.rule for b in verify(scarce, plan)] == ["tools_and_parts"]
@@ -145,7 +145,7 @@ def test_parts_run_out(tiny):
 def test_the_past_is_closed(tiny):
     early = tiny.problem([tiny.worker()], [tiny.job("A", 5)])
     compiled = compile_problem(early)
-    plan = assemble(compiled, {0: windows_in_order(compiled, compiled.ways[0], [0])})
+    plan = assemble(compiled, {0: (windows_in_order(compiled, compiled.ways[0], [0]), None)})
     late = tiny.problem([tiny.worker()], [tiny.job("A", 5)], now_s=60)
     assert verify(early, plan) == ()
     assert "not_in_the_past" in {b.rule for b in verify(late, plan)}
@@ -156,12 +156,12 @@ def test_precedence_is_kept(tiny):
     problem = tiny.problem([tiny.worker()], jobs)
     compiled = compile_problem(problem)
     for order, rules in (([1, 0], []), ([0, 1], ["precedence"]), ([0], ["precedence"])):
-        plan = assemble(compiled, {0: windows_in_order(compiled, compiled.ways[0], order)}, explain=True)
+        plan = assemble(compiled, {0: (windows_in_order(compiled, compiled.ways[0], order), None)}, explain=True)
         assert [b.rule for b in verify(problem, plan)] == rules
 
 
 def test_most_jobs_a_shift(tiny):
     problem = tiny.problem([tiny.worker("ann", tiny.shift(max_jobs=1))], [tiny.job("A", 5), tiny.job("B", 6)])
     compiled = compile_problem(problem)
-    plan = assemble(compiled, {0: windows_in_order(compiled, compiled.ways[0], [0, 1])})
+    plan = assemble(compiled, {0: (windows_in_order(compiled, compiled.ways[0], [0, 1]), None)})
     assert [b.rule for b in verify(problem, plan)] == ["shift_hours"]
