@@ -24,7 +24,7 @@ decode_body: Final[Callable[[bytes], dict[str, Any]]] = _objects.decode
 
 _UNKNOWN: Final = re.compile(r"^Object contains unknown field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
 _MISSING: Final = re.compile(r"^Object missing required field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
-_PLACED: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
+_PLACED: Final = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<at>.*)`)?$", re.DOTALL)
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What reading bytes from elsewhere may raise."""
 MAX_DEPTH: Final = 32

@@ -16,7 +16,7 @@ class Conflict(Entity, scope=named_by("scope"), create=NOBODY):
     scope: Annotated[Id, fixed()]
     subject_entity: Annotated[Code, fixed()]
     subject: Annotated[Id, fixed()]
-    field: Annotated[Code, fixed()]
+    field: Annotated[Name, fixed()]
     policy: Annotated[Code, server_only()] = ""
     kept: Annotated[Json, server_only()] = None
     held: Annotated[Json, server_only()] = None

@@ -36,7 +36,7 @@ class Account(Entity, scope=root("account"), create=OFFICE | SALES):
     credit_hold: Annotated[bool, office_wins(OFFICE)] = False
     tax_id: Annotated[Code, manual()] = ""
     tags: Annotated[tuple[Code, ...], add_wins()] = ()
-    custom: Annotated[dict[str, Json], keyed()] = {}
+    custom: Annotated[dict[Code, Json], keyed()] = {}
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -79,7 +79,7 @@ class Site(Entity, scope=root("site"), create=OFFICE | SALES):
     hours: Annotated[Name, office_wins()] = ""
     territory: Annotated[Code, office_wins(OFFICE)] = ""
     access_notes: Annotated[Text, text()] = ""
-    custom: Annotated[dict[str, Json], keyed()] = {}
+    custom: Annotated[dict[Code, Json], keyed()] = {}
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -110,7 +110,7 @@ class Asset(Entity, scope=part_of("site"), delete=OFFICE):
     status: Annotated[AssetStatus, field_wins()] = AssetStatus.INSTALLED
     condition: Annotated[Name, field_wins(PEOPLE)] = ""
     readings: Annotated[tuple[Reading, ...], append_only()] = ()
-    custom: Annotated[dict[str, Json], keyed()] = {}
+    custom: Annotated[dict[Code, Json], keyed()] = {}
 
 
 class ActivityKind(enum.StrEnum):

@@ -52,7 +52,7 @@ class Lead(Entity, scope=root("lead"), delete=MANAGERS):
     score: Annotated[Annotated[int, msgspec.Meta(ge=0, le=100)] | None, server_only()] = None
     opportunity: Annotated[Id | None, last_writer(SALES)] = None
     duplicate_of: Annotated[Id | None, refers("lead"), server_only()] = None
-    custom: Annotated[dict[str, Json], keyed()] = {}
+    custom: Annotated[dict[Code, Json], keyed()] = {}
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -77,7 +77,7 @@ class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
     team: Annotated[tuple[Id, ...], add_wins(SALES)] = ()
     forecast_cents: Annotated[Count | None, office_wins(SALES)] = None
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
-    custom: Annotated[dict[str, Json], keyed()] = {}
+    custom: Annotated[dict[Code, Json], keyed()] = {}
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -102,7 +102,7 @@ class Quote(Entity, scope=part_of("opportunity"), create=SALES | OFFICE, frozen_
     opportunity: Annotated[Id, refers("opportunity"), fixed()]
     price_book: Annotated[Id, refers("price_book"), fixed()]
     valid_to: Annotated[Instant | None, last_writer(SALES)] = None
-    lines: Annotated[dict[str, QuoteLine | None], keyed(SALES)] = {}
+    lines: Annotated[dict[Code, QuoteLine | None], keyed(SALES)] = {}
     discount_pct: Annotated[Annotated[float, msgspec.Meta(ge=0, le=100)], last_writer(SALES)] = 0
     total_cents: Annotated[Count, server_only()] = 0
     status: Annotated[QuoteStatus, lifecycle(QUOTE)] = QuoteStatus.DRAFT

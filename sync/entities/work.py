@@ -41,7 +41,7 @@ class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
     remedy: Annotated[Name, field_wins()] = ""
     status: Annotated[WorkOrderStatus, lifecycle(WORK_ORDER)] = WorkOrderStatus.NEW
     summary: Annotated[Text, text()] = ""
-    custom: Annotated[dict[str, Json], keyed()] = {}
+    custom: Annotated[dict[Code, Json], keyed()] = {}
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
