@@ -269,11 +269,19 @@ def divergences(name: str, device: Iterable[Row], server: Sequence[Row]) -> list
     found += [f"{name} holds {entity} {record_id}, which it may not" for entity, record_id in sorted(here.keys() - there.keys())]
     for key in sorted(here.keys() & there.keys()):
         mine, theirs = here[key], there[key]
-        cls = REGISTRY[mine.entity].cls
-        if msgspec.to_builtins(msgspec.convert(theirs.fields, cls)) != mine.fields:
-            found.append(f"{name} shows {key[0]} {key[1]} as {mine.fields}, the server has {theirs.fields}")
+        other = _differing(mine, theirs)
+        if other:
+            found.append(f"{name} shows otherwise than the server, in {key[0]} {key[1]}: {other}")
         elif mine.seq != theirs.seq:
             found.append(f"{name} has {key[0]} {key[1]} in version {mine.seq}, the server in {theirs.seq}")
         elif mine.pending:
             found.append(f"{name} still counts on an edit of {key[0]} {key[1]}")
     return found
+
+
+def _differing(mine: Row, theirs: Row) -> str:
+    """The fields that differ, as `name: here, there`. Both sides in the form that they have in JSON, defaults left out."""
+    cls = REGISTRY[mine.entity].cls
+    here, there = (msgspec.json.decode(msgspec.json.encode(msgspec.convert(row.fields, cls))) for row in (mine, theirs))
+    names = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+    return "; ".join(f"{name}: {here.get(name)!r}, {there.get(name)!r}" for name in names)

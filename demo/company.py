@@ -35,6 +35,8 @@ from sync.schema import Entity
 NAME: Final = "Northwind Climate"
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
+PINNED: Final = 3
+"""How many visits are pinned to a technician and a time."""
 
 _FIRST: Final = ("Ana", "Ben", "Cleo", "Dan", "Eva", "Finn", "Gus", "Hana", "Ida", "Jon", "Kim", "Leo", "Mia", "Ned", "Oda", "Pia")
 _LAST: Final = ("Ruiz", "Okafor", "Lind", "Moreau", "Sato", "Haas", "Novak", "Byrne", "Costa", "Dahl", "Egan", "Fox")
@@ -102,12 +104,12 @@ def found(random: Random, places: Sequence[Place], size: Size, users: Mapping[st
     homes = random.sample(places, min(len(technicians), len(places)))
     spots = random.sample(places, len(places))
     imported: list[Record] = [("depot-1", Depot(name="Main depot", position=_position(places[0])))]
-    products = _products(imported)
-    customers = _Customers(imported, spots, areas, products)
+    imported += _catalogue()
+    customers = _Customers(imported, spots, areas)
     for at, person in enumerate(technicians):
-        _technician(imported, random, person, users[person.key], homes[at % len(homes)], at, day_ms, products)
-    orders = [_job(random, customers, at, technicians, day_ms) for at in range(size.jobs)]
-    orders += _impossible(customers, size.jobs, day_ms)
+        imported += _technician(random, at, person, users[person.key], homes[at % len(homes)], day_ms)
+    calls = [_job(random, at, technicians, day_ms) for at in range(size.jobs)]
+    orders = [_order(number, call, customers) for number, call in enumerate([*calls, *_impossible(day_ms)], 1001)]
     return Company(tuple(imported), tuple(orders))
 
 
@@ -115,25 +117,24 @@ def _position(place: Place) -> Position:
     return Position(place.lat, place.lon)
 
 
-def _products(imported: list[Record]) -> dict[str, list[str]]:
-    """The catalogue: parts by trade."""
-    products: dict[str, list[str]] = {}
-    for skill, (_, parts) in _TRADES.items():
-        for part in parts:
-            product_id = f"part-{part.replace(' ', '-')}"
-            price = 1_900 + 700 * len(imported)
-            imported.append((product_id, Product(sku=product_id.upper(), name=part, family=skill, price_cents=price)))
-            products.setdefault(skill, []).append(product_id)
-    return products
+def _catalogue() -> list[Record]:
+    """The parts of every trade."""
+    parts = [(skill, part) for skill, (_, names) in _TRADES.items() for part in names]
+    return [
+        (_part_id(part), Product(sku=_part_id(part).upper(), name=part, family=skill, price_cents=1_900 + 700 * at))
+        for at, (skill, part) in enumerate(parts)
+    ]
+
+
+def _part_id(part: str) -> str:
+    return f"part-{part.replace(' ', '-')}"
 
 
 class _Customers:
     """Accounts with contacts, sites and machines, made one after another as orders need them."""
 
-    def __init__(
-        self, imported: list[Record], spots: Sequence[Place], areas: Sequence[str], products: Mapping[str, list[str]]
-    ) -> None:
-        self._imported, self._spots, self._areas, self._products = imported, spots, areas, products
+    def __init__(self, imported: list[Record], spots: Sequence[Place], areas: Sequence[str]) -> None:
+        self._imported, self._spots, self._areas = imported, spots, areas
         self._west_to_east = sorted(place.lon for place in spots)
         self._made = 0
 
@@ -159,7 +160,8 @@ class _Customers:
             territory=area,
             access_notes="Ring at the gate. Park behind the hall.",
         )
-        machine = Asset(site=site, name=f"{skill} plant", serial=f"SN{at + 1:05}", product=self._products.get(skill, [None])[0])
+        product = _part_id(_TRADES[skill][1][0]) if skill in _TRADES else None
+        machine = Asset(site=site, name=f"{skill} plant", serial=f"SN{at + 1:05}", product=product)
         self._imported += [(site, fields), (asset, machine)]
         return account, site, asset
 
@@ -168,16 +170,8 @@ class _Customers:
         return self._areas[int(rank * len(self._areas))] if self._areas else ""
 
 
-def _technician(
-    imported: list[Record],
-    random: Random,
-    person: Person,
-    user: str,
-    home: Place,
-    at: int,
-    day_ms: int,
-    products: Mapping[str, list[str]],
-) -> None:
+def _technician(random: Random, at: int, person: Person, user: str, home: Place, day_ms: int) -> list[Record]:
+    """A technician with skills and a shift; the depot serves everybody."""
     start = day_ms + 7 * HOUR_MS + 30 * MINUTE_MS * (at % 3)
     fields = Technician(
         name=person.name,
@@ -187,10 +181,10 @@ def _technician(
         speed_factor=(1.0, 0.9, 1.1)[at % 3],
         cost_hour_cents=4_200,
     )
-    imported.append((person.key, fields))
+    made: list[Record] = [(person.key, fields)]
     for step, level in ((0, 3), (1, 2), (2, 1)):
         skill = _SKILLS[(at + step) % len(_SKILLS)]
-        imported.append((f"{person.key}.{skill}", SkillHeld(technician=person.key, skill=skill, level=level)))
+        made.append((f"{person.key}.{skill}", SkillHeld(technician=person.key, skill=skill, level=level)))
     shift = Shift(
         technician=person.key,
         start=start,
@@ -199,8 +193,8 @@ def _technician(
         break_earliest=start + 3 * HOUR_MS,
         break_latest=start + 5 * HOUR_MS,
     )
-    imported.append((f"{person.key}.shift", shift))
-    for product in (part for parts in products.values() for part in parts):
+    made.append((f"{person.key}.shift", shift))
+    for product, _ in _catalogue():
         stock = StockMove(
             location=f"technician:{person.key}",
             product=product,
@@ -208,67 +202,59 @@ def _technician(
             reason=MoveReason.RECEIVED,
             at=day_ms,
         )
-        imported.append((f"{person.key}.{product}", stock))
+        made.append((f"{person.key}.{product}", stock))
+    return made
 
 
-def _job(random: Random, customers: _Customers, at: int, technicians: Sequence[Person], day_ms: int) -> Order:
+class _Call(msgspec.Struct, frozen=True):
+    """What a customer asks for; `visit` lacks its order."""
+
+    subject: str
+    skill: str
+    level: int
+    priority: int
+    visit: Appointment
+    steps: int = 2
+    mapped: bool = True
+
+
+def _job(random: Random, at: int, technicians: Sequence[Person], day_ms: int) -> _Call:
     """A job that somebody can serve; six in ten with a promised window, a few pinned to a technician and a time."""
     skill = _SKILLS[at % len(_SKILLS)]
-    number = 1001 + at
     earliest = day_ms + random.randint(8, 13) * HOUR_MS
     promised = (earliest, earliest + random.randint(2, 4) * HOUR_MS) if random.random() < 0.6 else (None, None)
-    visit = Appointment(
-        work_order=f"order-{number}",
-        duration_s=random.choice((30, 40, 50, 60, 75)) * 60,
-        promised_from=promised[0],
-        promised_to=promised[1],
-    )
-    if at < min(3, len(technicians)):
-        pin = technicians[at * len(technicians) // 3 % len(technicians)]
-        skill = _SKILLS[int(pin.key.rpartition("-")[2]) - 1 & 3]
+    duration_s = random.choice((30, 40, 50, 60, 75)) * 60
+    visit = Appointment(work_order="", duration_s=duration_s, promised_from=promised[0], promised_to=promised[1])
+    if at < PINNED:
+        pin = at * len(technicians) // PINNED
+        skill = _SKILLS[pin % len(_SKILLS)]
         start = day_ms + (9 + at) * HOUR_MS
         visit = Appointment(
-            work_order=f"order-{number}",
-            duration_s=60 * 60,
-            technician=pin.key,
+            work_order="",
+            technician=technicians[pin].key,
             pinned=True,
             planned_start=start,
             planned_end=start + HOUR_MS,
             status=AppointmentStatus.SCHEDULED,
         )
     subject = random.choice(_TRADES[skill][0])
-    return _order(
-        customers.site(skill), number, subject, skill, random.choice((1, 1, 2)), random.randint(1, 4), visit, random.randint(2, 4)
-    )
+    return _Call(subject, skill, random.choice((1, 1, 2)), random.randint(1, 4), visit, random.randint(2, 4))
 
 
-def _impossible(customers: _Customers, after: int, day_ms: int) -> list[Order]:
+def _impossible(day_ms: int) -> tuple[_Call, ...]:
     """What nobody can serve, each for another reason; the plan has to say which."""
-    number = 1001 + after
-    wanted: tuple[tuple[str, str, int, bool, dict[str, int]], ...] = (
-        ("Lift the chiller onto the roof", "crane", 1, True, {}),
-        ("Rewind the generator", "electrical", 9, True, {}),
-        (
-            "Before the bakery opens",
-            "heating",
-            1,
-            True,
-            {"promised_from": day_ms + 3 * HOUR_MS, "promised_to": day_ms + 4 * HOUR_MS},
-        ),
-        ("Overhaul the whole plant", "cooling", 1, True, {"duration_s": 11 * 3600}),
-        ("Pump in the new building", "plumbing", 1, False, {}),
+    early = Appointment(work_order="", promised_from=day_ms + 3 * HOUR_MS, promised_to=day_ms + 4 * HOUR_MS)
+    return (
+        _Call("Lift the chiller onto the roof", "crane", 1, 2, Appointment(work_order="")),
+        _Call("Rewind the generator", "electrical", 9, 2, Appointment(work_order="")),
+        _Call("Before the bakery opens", "heating", 1, 2, early),
+        _Call("Overhaul the whole plant", "cooling", 1, 2, Appointment(work_order="", duration_s=11 * 3600)),
+        _Call("Pump in the new building", "plumbing", 1, 2, Appointment(work_order=""), mapped=False),
     )
-    orders = []
-    for at, (subject, skill, level, mapped, fields) in enumerate(wanted):
-        visit = Appointment(work_order=f"order-{number + at}", **fields)
-        orders.append(_order(customers.site(skill, mapped=mapped), number + at, subject, skill, level, 2, visit, 2))
-    return orders
 
 
-def _order(
-    place: tuple[str, str, str], number: int, subject: str, skill: str, level: int, priority: int, visit: Appointment, steps: int
-) -> Order:
-    account, site, asset = place
+def _order(number: int, call: _Call, customers: _Customers) -> Order:
+    account, site, asset = customers.site(call.skill, mapped=call.mapped)
     order = f"order-{number}"
     fields = WorkOrder(
         account=account,
@@ -276,13 +262,14 @@ def _order(
         asset=asset,
         number=f"WO-{number}",
         type="repair",
-        subject=subject,
-        priority=priority,
-        skill=skill,
-        skill_level=level,
+        subject=call.subject,
+        priority=call.priority,
+        skill=call.skill,
+        skill_level=call.level,
     )
     tasks = [
         (f"{order}.task-{at + 1}", WorkOrderTask(work_order=order, title=_STEPS[at], position=at, required=at == 0))
-        for at in range(steps)
+        for at in range(call.steps)
     ]
-    return Order(f"WO-{number} {subject}", ((order, fields), *tasks, (f"visit-{number}", visit)))
+    visit = msgspec.structs.replace(call.visit, work_order=order)
+    return Order(f"WO-{number} {call.subject}", ((order, fields), *tasks, (f"visit-{number}", visit)))

@@ -15,7 +15,7 @@ from demo.company import HOUR_MS
 from demo.crew import Handset
 from demo.journal import Op
 from demo.line import Fault
-from demo.office import Best, Desk, Record
+from demo.office import Best, Desk, OfficeError, Record
 from demo.orders import Close, Convert, Enrol, Outcomes, Sync, Work
 from demo.races import RACES, Race, Visit
 from demo.story import Story
@@ -29,6 +29,8 @@ POLL_S: Final = 0.25
 NOON: Final = 12
 EVENING: Final = 23
 PATIENCE_S: Final = 30.0
+PLAN_PATIENCE_S: Final = 120.0
+"""The search compiles itself on its first run, which takes a while on a slow machine."""
 
 
 class Day:
@@ -57,7 +59,10 @@ class Day:
             self.dispatcher.person.name, f"asks for a plan of {len(before)} visits for {len(self.technicians)} technicians"
         )
         told = 0
+        until_s = self.story.wall_s + seconds + PLAN_PATIENCE_S
         while (state := await self.dispatcher.plan(run)).state not in ("done", "failed"):
+            if self.story.wall_s > until_s:
+                raise OfficeError(f"the plan is still {state.state} {PLAN_PATIENCE_S:.0f} s after its time was up")
             news = state.progress or []
             if len(news) > told:
                 self.story.line(
@@ -191,9 +196,7 @@ class Day:
 
     async def afternoon(self) -> None:
         """Everybody works on, on a line that fails now and then; the reps pick up the morning's leads and go where no signal is."""
-        await together(
-            [*(self._work(h, self.day_ms + EVENING * HOUR_MS, live=at % 2 == 0) for at, h in enumerate(self.technicians))]
-        )
+        await together(self._work(h, self.day_ms + EVENING * HOUR_MS, live=at % 2 == 0) for at, h in enumerate(self.technicians))
         for handset in self.technicians:
             handset.line.up(failing=0.2)
         await together(self._sync(handset) for handset in self.technicians)

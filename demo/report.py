@@ -1,8 +1,12 @@
 """What the demo found, as the JSON file says it and as the table shows it."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
+
+
+SHOWN: Final = 12
 
 
 class Unserved(msgspec.Struct, frozen=True):
@@ -69,10 +73,10 @@ def rows_of(report: Report) -> Iterator[tuple[str, str]]:
     yield "plan checked", f"{_yes(report.plan_checked)}: by the server before it was published, by the demo afterwards"
     yield (
         "leads",
-        f"{report.leads_captured} captured, {report.leads_won} won; {report.outcomes_seen_by_technicians} seen by who captured them",
+        f"{report.leads_captured} captured, {report.leads_won} won; {report.outcomes_seen_by_technicians} seen where captured",
     )
     yield "wall time", f"{report.wall_s:.1f} s"
-    for problem in report.problems[:20]:
+    for problem in report.problems[:SHOWN]:
         yield "problem", problem
 
 
