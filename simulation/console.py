@@ -1,4 +1,4 @@
-"""An office console: it sees everything, if a little late, and speaks the bare protocol; the server wins no trust from the SDK here."""
+"""An office console: it sees everything, if a little late, and speaks the bare protocol without the SDK's help."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

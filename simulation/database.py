@@ -6,6 +6,7 @@ statement nothing can be cut: PostgreSQL does all of it or nothing.
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from random import Random
 from typing import Any, Final, TypeVar, cast
 
@@ -149,9 +150,9 @@ class GatedOffice(Office):
         try:
             yield Tenant(cast("AsyncConnection", _GatedOffice(tenant.connection, self._gate)), tenant_id)
             await self._gate.passes(_nothing)
-        except BaseException as error:
-            kind, trace = type(error), error.__traceback__
-            await self._gate.unseen(lambda: opened.__aexit__(kind, error, trace))
+        except BaseException as raised:
+            ending = partial(opened.__aexit__, type(raised), raised, raised.__traceback__)
+            await self._gate.unseen(ending)
             raise
         await self._gate.unseen(lambda: opened.__aexit__(None, None, None))
 

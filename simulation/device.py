@@ -66,8 +66,10 @@ class Switch:
 
 
 class Shot(msgspec.Struct, frozen=True):
-    """All that a replica holds, read behind its back. `view` has the body and whether it is marked as pending; `stale` are the scopes
-    that it keeps of a server before its restoration."""
+    """All that a replica holds, read behind its back.
+
+    `view` has the body and whether it is marked as pending; `stale` are the scopes kept of a server before its restoration.
+    """
 
     cursor: str | None
     base: dict[Key, tuple[int, str, bool, dict[str, Any]]]
@@ -80,17 +82,15 @@ class Shot(msgspec.Struct, frozen=True):
 class Device(Party):
     """`observe` is called with a `Shot` after everything that may have changed the file."""
 
-    def __init__(self, *given: Any, folder: Path, template: Path, observe: Callable[[Any, Shot], Awaitable[None]], **named: Any) -> None:
-        super().__init__(*given, **named)
+    def __init__(self, folder: Path, template: Path, observe: Callable[[Any, Shot], Awaitable[None]], **named: Any) -> None:
+        super().__init__(**named)
         self._path = folder / f"{self.name}.db"
         self._observe = observe
         shutil.copy(template, self._path)
         self._open()
 
     def _open(self) -> None:
-        self._replica = Replica.open(
-            self._path, clock=self.now, random=self.random, sleep=self._wait, transport=cast("Any", self)
-        )
+        self._replica = Replica.open(self._path, clock=self.now, random=self.random, sleep=self._wait, transport=cast("Any", self))
         self._store: Store = vars(self._replica)["_store"]
         inside = vars(self._store)
         self._switch = Switch(inside["_connection"])

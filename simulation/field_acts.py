@@ -32,6 +32,7 @@ from sync.entities.work import ActualTime, TaskResult, TimeKind
 from sync.policies import Flow
 from sync.protocol import Change
 
+_OPEN: Final = (AppointmentStatus.SCHEDULED, AppointmentStatus.DISPATCHED, AppointmentStatus.IN_PROGRESS, AppointmentStatus.ON_SITE)
 Act: TypeAlias = Callable[[Party, Draft], None]
 
 
@@ -50,7 +51,7 @@ def diagnose(who: Party, draft: Draft) -> None:
 
 def describe(who: Party, draft: Draft) -> None:
     """Edit shared notes: words come, go and change."""
-    found: tuple[type[WorkOrder] | type[Site], str, str, str] | None = None
+    found: tuple[type[WorkOrder | Site], str, str, str] | None = None
     if who.random.random() < 0.7 and (order := who.pick(who.items(WorkOrder))):
         found = (WorkOrder, order.id, "summary", order.fields.summary)
     elif site := who.pick(who.items(Site)):
@@ -95,8 +96,7 @@ def move_order(who: Party, draft: Draft) -> None:
 
 def finish_job(who: Party, draft: Draft) -> None:
     """Status, time, parts, stock and a signature, all or nothing."""
-    open_states = (AppointmentStatus.SCHEDULED, AppointmentStatus.DISPATCHED, AppointmentStatus.IN_PROGRESS, AppointmentStatus.ON_SITE)
-    visits = [visit for visit in who.items(Appointment) if visit.fields.status in open_states]
+    visits = [visit for visit in who.items(Appointment) if visit.fields.status in _OPEN]
     visit, product = who.pick(visits), who.pick(who.items(Product))
     if not (visit and product and who.technician):
         return
@@ -109,11 +109,15 @@ def finish_job(who: Party, draft: Draft) -> None:
     )
     draft.create(move)
     if who.random.random() < 0.5:
-        draft.create(
-            Attachment(
-                scope=f"work_order:{order}", parent_entity="work_order", parent=order, sha256="ab" * 32, size_bytes=1, media_type="image/png"
-            )
+        signature = Attachment(
+            scope=f"work_order:{order}",
+            parent_entity="work_order",
+            parent=order,
+            sha256="ab" * 32,
+            size_bytes=1,
+            media_type="image/png",
         )
+        draft.create(signature)
 
 
 def use_a_part(who: Party, draft: Draft) -> None:
@@ -186,8 +190,14 @@ def rename_account(who: Party, draft: Draft) -> None:
 
 def capture_lead(who: Party, draft: Draft) -> None:
     site = who.pick(who.items(Site))
-    where = {"site": site.id, "account": site.fields.account} if site else {}
-    draft.create(Lead(need=who.word(), captured_by=(who.user,), captured_at=who.scheduler.now_ms, **where))
+    made = Lead(
+        need=who.word(),
+        captured_by=(who.user,),
+        captured_at=who.scheduler.now_ms,
+        site=site.id if site else None,
+        account=site.fields.account if site else None,
+    )
+    draft.create(made)
 
 
 def work_lead(who: Party, draft: Draft) -> None:
@@ -195,9 +205,14 @@ def work_lead(who: Party, draft: Draft) -> None:
     if lead is None:
         return
     if lead.fields.status is LeadStatus.QUALIFIED and lead.fields.account and who.random.random() < 0.6:
-        made = draft.create(
-            Opportunity(account=lead.fields.account, name=who.word(), lead=lead.id, owner=who.user, amount_cents=who.random.randint(1, 999))
+        deal = Opportunity(
+            account=lead.fields.account,
+            name=who.word(),
+            lead=lead.id,
+            owner=who.user,
+            amount_cents=who.random.randint(1, 999),
         )
+        made = draft.create(deal)
         draft.set(Lead, lead.id, status=LeadStatus.CONVERTED, opportunity=made)
     elif target := next_state(who, LEAD, lead.fields.status):
         draft.set(Lead, lead.id, status=target, reason=who.word())

@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from server.storage.office import Tenant
-from simulation.device import Device, Key
+from simulation.device import Device
 from simulation.oracle import Oracle, Trouble, whole
-from simulation.party import WORD, Party
+from simulation.party import WORD, Key, Party
 from sync.protocol import OutcomeKind
 from sync.schema import REGISTRY
 
@@ -48,7 +48,8 @@ async def _server(oracle: Oracle, tenant: Tenant) -> None:
         projected = {(entity, row.id) for row in await tenant.rows(entity)}
         if projected != {key for key in live if key[0] == entity}:
             raise Trouble("diverged", f"the table {entity} is not the projection of its records")
-    parked = {(row["device_no"], row["n"]): bytes(row["payload"]) for row in await oracle.ask(lambda c: c.fetch(_PARKED, tenant.tenant_id))}
+    kept = await oracle.ask(lambda c: c.fetch(_PARKED, tenant.tenant_id))
+    parked = {(row["device_no"], row["n"]): bytes(row["payload"]) for row in kept}
     if parked != model.parked:
         raise Trouble("lost", f"refused and not kept whole: {sorted(parked.keys() ^ model.parked.keys())}")
 

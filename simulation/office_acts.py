@@ -7,7 +7,20 @@ from client_sdk.draft import Draft
 from simulation import field_acts
 from simulation.field_acts import Act
 from simulation.party import Party
-from sync.entities import Account, Appointment, Asset, Depot, Lead, Opportunity, Shift, Site, Technician, TimeEntry, WorkOrder, WorkOrderTask
+from sync.entities import (
+    Account,
+    Appointment,
+    Asset,
+    Depot,
+    Lead,
+    Opportunity,
+    Shift,
+    Site,
+    Technician,
+    TimeEntry,
+    WorkOrder,
+    WorkOrderTask,
+)
 from sync.entities.flows import APPOINTMENT, WORK_ORDER, AppointmentStatus
 from sync.policies import MANAGERS
 

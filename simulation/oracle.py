@@ -1,4 +1,4 @@
-"""Whether what happened is what had to happen: asked after everything that may have changed a device, and at the end of everything."""
+"""Whether what happened is what had to happen: asked after everything that may have changed a device."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -11,9 +11,9 @@ import zstandard
 from client_sdk.items import OutboxState
 from server.feed import Cursor
 from simulation.database import Database
-from simulation.device import Device, Key, Shot
+from simulation.device import Device, Shot
 from simulation.model import MAX_DRIFT_MS, Batch, Model
-from simulation.party import POISON, Party
+from simulation.party import POISON, Key, Party
 from simulation.rules_of_merge import Row
 from simulation.schedule import Scheduler
 from simulation.server import Server

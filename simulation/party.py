@@ -1,10 +1,10 @@
 """Somebody who works: a person with an installation, its clock and its link, and the list of what was really done on it."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from random import Random
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -60,12 +60,6 @@ class DeviceClock:
         self.jumps += 1
 
 
-class Desk(Protocol):
-    """What an act needs of an installation: to look, and to write one transaction."""
-
-    def items(self, entity: type[E]) -> Sequence[Item[E]]: ...
-
-
 class Party:
     """What devices and consoles have in common."""
 
@@ -104,10 +98,9 @@ class Party:
     def items(self, entity: type[E]) -> Sequence[Item[E]]:
         raise NotImplementedError
 
-    @contextmanager
-    def edit(self, label: str) -> Iterator[Draft]:
-        raise NotImplementedError
-        yield  # a generator all the same
+    def edit(self, label: str) -> AbstractContextManager[Draft]:
+        """A transaction of the user, as `Replica.edit` gives it."""
+        raise NotImplementedError(label)
 
     def write_foreign(self, label: str, changes: tuple[Change, ...]) -> None:
         """Store a transaction without looking at it, as an app of another version might."""

@@ -3,7 +3,7 @@
 Only the declarations (`sync.entities`) are shared with the product, and the word-by-word merge of texts, which has its own tests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -98,7 +98,8 @@ def _made(spec: EntitySpec, change: Mapping[str, Any], writer: Writer, scope: st
             _may_move(field, field.policy.flow.initial, value, writer)
     mark = _mark(writer)
     marks = {EXISTENCE: mark} | dict.fromkeys(given, mark)
-    return Edited(Row(spec.name, change["id"], scope, writer.seq, deleted=False, body=dict(given), marks=marks), wrote=True, held=[])
+    row = Row(spec.name, change["id"], scope, writer.seq, deleted=False, body=dict(given), marks=marks)
+    return Edited(row, wrote=True, held=[])
 
 
 def _deleted(spec: EntitySpec, row: Row, change: Mapping[str, Any], writer: Writer) -> Edited:
@@ -145,7 +146,7 @@ class _Edit:
         self._frozen()
         if self.deleted:
             self._restore()
-        works = {
+        works: dict[str, Callable[[FieldSpec, Any], None]] = {
             "set": self._set,
             "inc": self._inc,
             "add": self._add,
@@ -197,8 +198,8 @@ class _Edit:
         if value == current:
             return None
         if kind in (Kind.HIGHEST, Kind.LOWEST):
-            best = max if kind is Kind.HIGHEST else min
-            return self._write(field, value) if current is None or best(current, value) == value else None
+            beaten = current is None or (value is not None and (value > current) is (kind is Kind.HIGHEST))
+            return self._write(field, value) if beaten else None
         if kind is Kind.APPEND_ONLY and current != field.default:
             return self._lose(field, current, value)
         moved = self._moved(field)

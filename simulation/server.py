@@ -95,7 +95,7 @@ class Server:
 
     async def serve(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         """One request. Raises ConnectionResetError if the process dies over it."""
-        task = self._scheduler.spawn(self._answer(path, body, headers), "serve")
+        task: asyncio.Task[tuple[int, bytes]] = self._scheduler.spawn(self._answer(path, body, headers), "serve")
         self._running.add(task)
         try:
             await asyncio.wait({task})

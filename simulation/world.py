@@ -71,7 +71,8 @@ class World:
     async def settle(self) -> None:
         """The company, its people, its first records, its devices; nothing goes wrong yet."""
         context = self.server.context
-        tenant_id = await tenants.create_tenant(context, f"seed {self.plan.seed} of {time.time_ns()}")
+        with self.scheduler.io():
+            tenant_id = await tenants.create_tenant(context, f"seed {self.plan.seed} of {time.time_ns()}")
         self.server.tenant_id = tenant_id
         self.oracle.incarnation = await self.oracle.ask(
             lambda c: c.fetchval("select incarnation from clock where tenant_id = $1", tenant_id)
@@ -147,9 +148,9 @@ class World:
                 site = draft.create(Site(account=account, name=f"Site {n}", territory="N" if n % 2 else ""))
                 draft.create(Asset(site=site, name=f"Asset {n}"))
         for n in range(6):
-            site, technician = who.items(Site)[n % 4], who.items(Technician)[n % len(technicians)]
+            place, technician = who.items(Site)[n % 4], who.items(Technician)[n % len(technicians)]
             with who.edit("a job") as draft:
-                order = draft.create(WorkOrder(account=site.fields.account, site=site.id, subject=f"Job {n}"))
+                order = draft.create(WorkOrder(account=place.fields.account, site=place.id, subject=f"Job {n}"))
                 draft.create(WorkOrderTask(work_order=order, title="look"))
                 draft.create(Appointment(work_order=order, technician=technician.id, status=AppointmentStatus.SCHEDULED))
 
@@ -240,13 +241,8 @@ class World:
 
     async def _judge(self) -> None:
         with self.scheduler.io():
-            opened = self._database.office.of(self.server.tenant_id)
-            tenant = await opened.__aenter__()
-        try:
-            await final.check(self.oracle, tenant, self.parties)
-        finally:
-            with self.scheduler.io():
-                await opened.__aexit__(None, None, None)
+            async with self._database.office.of(self.server.tenant_id) as tenant:
+                await final.check(self.oracle, tenant, self.parties)
 
     def close(self) -> None:
         for party in self.parties:
