@@ -167,7 +167,7 @@ class Tenant:
         query = (
             sa.select(app_user.c.id)
             .where(app_user.c.tenant_id == self.tenant_id, app_user.c.role == "rep", app_user.c.active)
-            .where(app_user.c.territories.any(territory) if territory else sa.true())
+            .where(sa.literal(territory) == sa.any_(app_user.c.territories) if territory else sa.true())
             .order_by(load, app_user.c.id)
         )
         return list((await self.connection.execute(query)).scalars())
