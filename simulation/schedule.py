@@ -16,6 +16,14 @@ START_MS: Final = 1_760_000_000_000
 """When every world begins: some day in 2025."""
 
 
+class Crash(Exception):
+    """A task raised `error`."""
+
+    def __init__(self, task: str, error: BaseException) -> None:
+        super().__init__(f"{task}: {error!r}")
+        self.task, self.error = task, error
+
+
 class Scheduler:
     """The clock and the queue of sleepers of one world."""
 
@@ -29,8 +37,7 @@ class Scheduler:
         self._io = 0
         self._io_done: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
-        self.crash: BaseException | None = None
-        """What a task raised that nobody expected."""
+        self._crash: Crash | None = None
 
     def now(self) -> int:
         return self.now_ms
@@ -61,11 +68,11 @@ class Scheduler:
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and self.crash is None:
-            self.crash = error
+        if not task.cancelled() and (error := task.exception()) is not None and self._crash is None:
+            self._crash = Crash(task.get_name(), error)
 
     async def run(self, until: Callable[[], bool]) -> None:
-        """Wake one sleeper after another. Raises what a task raised."""
+        """Wake one sleeper after another. Raises `Crash` if a task raises what nobody awaits."""
         await self._rest()
         while self._sleepers and not until():
             at_ms, _, _, woken = heapq.heappop(self._sleepers)
@@ -80,8 +87,8 @@ class Scheduler:
         """Until nothing can go on but the sleepers."""
         while True:
             await asyncio.sleep(0)
-            if self.crash is not None:
-                raise self.crash
+            if self._crash is not None:
+                raise self._crash from self._crash.error
             if self._ready:
                 continue
             if not self._io:

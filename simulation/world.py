@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
@@ -26,7 +27,7 @@ from simulation.office_acts import OFFICE
 from simulation.oracle import Oracle, Trouble
 from simulation.party import Party
 from simulation.plan import Fault, Plan
-from simulation.schedule import START_MS, Scheduler
+from simulation.schedule import START_MS, Crash, Scheduler
 from simulation.server import Complaints, Server
 from simulation.trace import Trace
 from sync.entities import Account, Appointment, Asset, Contact, Depot, Site, Technician, WorkOrder, WorkOrderTask
@@ -265,14 +266,24 @@ async def run_world(plan: Plan, database: Database, folder: Path, template: Path
         living = world.scheduler.spawn(world.live(), "live")
         await world.scheduler.run(living.done)
         if complaints.found:
-            raise Trouble("diverged", f"the server complains: {complaints.found[0]}")
+            trouble = Trouble("diverged", f"the server complains: {complaints.found[0]}")
     except Trouble as found:
         trouble = found
+    except Crash as crash:
+        trouble = _trouble_of(crash)
     finally:
         logger.removeHandler(complaints)
         await world.scheduler.end()
         world.close()
     return _report(world, trace, trouble, time.perf_counter() - started)
+
+
+def _trouble_of(crash: Crash) -> Trouble:
+    """What the oracle said, or an error that the product should not have raised."""
+    if isinstance(crash.error, Trouble):
+        return crash.error
+    told = "".join(traceback.format_exception(crash.error)[-4:])
+    return Trouble("diverged", f"{crash.task} ended with {told}")
 
 
 def _report(world: World, trace: Trace, trouble: Trouble | None, wall_s: float) -> Report:
