@@ -147,7 +147,7 @@ def encode_versions(record: Record) -> bytes:
     if not record.adds:
         return msgspec.msgpack.encode((groups,))
     adds = {
-        index: {element: (0 if seq == PENDING else seq, device) for element, (seq, device) in marks.items()}
+        index: {name: (0 if seq == PENDING else seq, *who) for name, (seq, *who) in marks.items()}
         for index, marks in record.adds.items()
     }
     return msgspec.msgpack.encode((groups, adds))
@@ -155,14 +155,14 @@ def encode_versions(record: Record) -> bytes:
 
 class _Packed(msgspec.Struct, array_like=True):
     groups: list[tuple[int, int, int, int, int]]
-    adds: dict[int, dict[str, tuple[int, int]]] = {}
+    adds: dict[int, dict[str, tuple[int, ...]]] = {}
 
 
 _packed: Final = msgspec.msgpack.Decoder(_Packed)
 
 
-def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], dict[int, dict[str, tuple[int, int]]]]:
-    """The field versions by field index, and who added which set element when."""
+def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], dict[int, dict[str, tuple[int, ...]]]]:
+    """The field versions by field index, and the marks of set elements and map keys (see `Record`)."""
     read = _packed.decode(packed)
     versions: dict[int, Version] = {}
     for seq, stamp, device, side, mask in read.groups:
@@ -172,7 +172,7 @@ def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], di
             if mask >> index & 1:
                 versions[index] = version
             index += 1
-    adds = {index: {e: (seq or row_seq, device) for e, (seq, device) in marks.items()} for index, marks in read.adds.items()}
+    adds = {index: {name: (seq or row_seq, *who) for name, (seq, *who) in marks.items()} for index, marks in read.adds.items()}
     return versions, adds
 
 

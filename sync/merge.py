@@ -11,9 +11,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from sync.clock import Stamp
-from sync.policies import Kind, Op, Role, Side, Verdict, Write, settle, side_of
+from sync.policies import Kind, Op, Role, Side, Verdict, Write, settle, side_of, surpasses
 from sync.protocol import Reason
-from sync.schema import EntitySpec, FieldSpec, writable
+from sync.schema import EntitySpec, FieldSpec, canonical, writable
 from sync.text import merge_text
 
 PENDING: Final = 2**53
@@ -21,6 +21,9 @@ PENDING: Final = 2**53
 
 EXISTENCE: Final = 0
 """The index of the version that tells who created, deleted or restored the record."""
+
+SEVERAL: Final = -1
+"""Stands for the device in the mark of a set element that several devices added without having seen each other."""
 
 
 class Version(NamedTuple):
@@ -31,14 +34,18 @@ class Version(NamedTuple):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A record as the merge sees it. `adds` tells, per set field, who last added each element that is or was in it."""
+    """A record as the merge sees it.
+
+    `adds` has marks by field and name: of each set element that was added since the record was created, `(seq, device)` of who did
+    so last; of each key of a map that was set or removed since, `(seq, device, stamp)`.
+    """
 
     id: str
     seq: int
     deleted: bool
     body: dict[str, Any]
     versions: dict[int, Version]
-    adds: dict[int, dict[str, tuple[int, int]]] = {}
+    adds: dict[int, dict[str, tuple[int, ...]]] = {}
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -118,7 +125,7 @@ def _create(spec: EntitySpec, edit: Edit, author: Author, stamp: Stamp) -> Merge
         raise Refused("writer", f"a {author.role} may not create a {spec.name}")
     for name, value in edit.set.items():
         field = spec.fields[name]
-        if value != field.default:
+        if not _same(value, field.default):
             _check_writer(field, author)
         flow = field.policy.flow
         if flow and value != flow.initial and not flow.allows(flow.initial, value, author.role):
@@ -133,14 +140,36 @@ def _delete(spec: EntitySpec, record: Record, edit: Edit, author: Author, stamp:
         raise Refused("writer", f"a {author.role} may not delete a {spec.name}")
     if record.deleted:
         return Merged(record, 0)
+    held: dict[int, dict[str, Any]] = {}
     for field in spec.fields.values():
         version = record.versions.get(field.index)
-        if field.policy.facts and version and version.seq > edit.base and version.device != author.device:
+        if version is None or version.seq <= edit.base or version.device == author.device:
+            continue
+        if field.policy.facts:
             clash = Clash("", kept=record.body, held=None, held_by=author.device, open=True)
             return Merged(record, 0, (clash,), concurrent=True)
+        if version.side is not Side.SERVER:  # what a rule worked out nobody would miss
+            held.setdefault(version.device, {})[field.name] = record.body.get(field.name, field.default)
     versions = record.versions | {EXISTENCE: Version(PENDING, stamp, author.device, author.side)}
     gone = msgspec.structs.replace(record, deleted=True, versions=versions)
-    return Merged(gone, 1 << EXISTENCE)
+    clashes = tuple(Clash("", "deleted", values, device, open=True) for device, values in held.items())
+    return Merged(gone, 1 << EXISTENCE, clashes, concurrent=bool(clashes))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two JSON values are one; here, unlike in Python, true is not 1, and how a list is held does not matter."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def entry_order(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Entries of an append-only list stand in the order of their time, where they have one, and then of their id."""
+    return entry.get("at", 0), entry["id"]
 
 
 def _check_writer(field: FieldSpec, author: Author) -> None:
@@ -195,31 +224,46 @@ class _Editing:
             return
         edit = self.edit
         for name in (*edit.set, *edit.inc, *edit.add, *edit.remove, *edit.append, *edit.edit):
-            if name != frozen.field and self.record.body.get(name) != edit.set.get(name, frozen):
+            said = name in edit.set and _same(self._current(self.spec.fields[name]), edit.set[name])
+            if name != frozen.field and not said:
                 raise Refused("frozen", f"a {self.spec.name} that is {self.record.body[frozen.field]} does not change", name)
 
     def _field(self, name: str, op: Op) -> FieldSpec:
         field = self.spec.fields.get(name)
         if field is None:
             raise Refused("unknown_field", f"{self.spec.name} has no field {name}", name)
-        if not self.creating:
+        if op is Op.SET and _same(self._current(field), self.edit.set[name]):
+            return field  # to say what stands already takes no right
+        if not (self.creating and op is Op.SET):
             _check_writer(field, self.author)
-        if not writable(field, op, creating=self.creating) and not (op is Op.SET and self._current(field) == self.edit.set[name]):
+        if not writable(field, op, creating=self.creating):
             raise Refused("operation", f"{name} is {field.policy.kind}: it does not take {op!s}", name)
         return field
 
     def _restore(self) -> bool:
-        """A record deleted without the author's knowledge comes back for a fact; for anything less a person decides."""
+        """A record deleted without the author's knowledge comes back for a new fact; for anything less a person decides.
+
+        Whoever knows that it was deleted brings it back by creating it again.
+        """
         gone = self.record.versions[EXISTENCE]
-        touched = (*self.edit.set, *self.edit.inc, *self.edit.append)
-        facts = any(name in self.spec.fields and self.spec.fields[name].policy.facts for name in touched)
-        if gone.seq <= self.edit.base or gone.device == self.author.device or not facts:
-            raise Refused("deleted", f"this {self.spec.name} was deleted: restore or discard")
+        aware = gone.seq <= self.edit.base
+        if not (aware and self.edit.create and self.author.role in self.spec.create):
+            if aware or gone.device == self.author.device or not self._tells_facts():
+                raise Refused("deleted", f"this {self.spec.name} was deleted: restore or discard")
+            self.concurrent = True
+            self.clashes.append(Clash("", kept="restored", held="deleted", held_by=gone.device, open=False))
         self.versions[EXISTENCE] = self.version
         self.mask |= 1 << EXISTENCE
-        self.concurrent = True
-        self.clashes.append(Clash("", kept="restored", held="deleted", held_by=gone.device, open=False))
         return True
+
+    def _tells_facts(self) -> bool:
+        """Whether the edit tells a fact that whoever deleted the record did not know."""
+        facts = {name: field for name, field in self.spec.fields.items() if field.policy.facts}
+        return (
+            any(name in facts and not _same(self._current(facts[name]), value) for name, value in self.edit.set.items())
+            or any(name in facts and amount != 0 for name, amount in self.edit.inc.items())
+            or any(name in facts and self._fresh(facts[name], entries)[0] for name, entries in self.edit.append.items())
+        )
 
     def _current(self, field: FieldSpec) -> Any:
         return self.body.get(field.name, field.default)
@@ -240,33 +284,29 @@ class _Editing:
     def _set(self, field: FieldSpec, value: Any) -> None:
         current = self._current(field)
         if self.creating:
-            self._write(field, value)
+            self._write(field, canonical(field, value))
         elif field.policy.kind is Kind.KEYED:
             self._set_keys(field, current, value)
-        elif value != current:
+        elif not _same(value, current):
             self._replace(field, current, value)
 
     def _replace(self, field: FieldSpec, current: Any, value: Any) -> None:
         kind = field.policy.kind
         moved = self._moved(field)
         if kind in (Kind.HIGHEST, Kind.LOWEST):
-            if current is None or (value is not None and (value > current) is (kind is Kind.HIGHEST)):
+            if surpasses(kind, current, value):
                 self._write(field, value)
             return
-        if kind is Kind.APPEND_ONLY and current != field.default:
+        if kind is Kind.APPEND_ONLY and not _same(current, field.default):
             self.clashes.append(Clash(field.name, current, value, self.author.device, open=False))
             return
+        flow, role = field.policy.flow, self.author.role
+        if flow and not (flow.enters(value, role) if moved else flow.allows(current, value, role)):
+            raise Refused("lifecycle", f"{field.name} cannot go from {current!r} to {value!r} for a {role}", field.name)
         if moved is None:
-            flow = field.policy.flow
-            if flow and not flow.allows(str(current), str(value), self.author.role):
-                raise Refused(
-                    "lifecycle",
-                    f"{field.name} cannot go from {current!r} to {value!r} for a {self.author.role}",
-                    field.name,
-                )
             self._write(field, value)
-            return
-        self._settle(field, moved, current, value)
+        else:
+            self._settle(field, moved, current, value)
 
     def _settle(self, field: FieldSpec, moved: Version, current: Any, value: Any) -> None:
         verdict = settle(
@@ -287,55 +327,77 @@ class _Editing:
                 pass
 
     def _set_keys(self, field: FieldSpec, current: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        moved = self._moved(field)
-        merged = dict(current)
+        self._moved(field)
+        marks, merged = self.adds.get(field.index, {}), dict(current)
+        fresh: dict[str, tuple[int, ...]] = {}
         for key, value in values.items():
-            if current.get(key) == value:
+            before = current.get(key)
+            if _same(before, value):
                 continue
-            if moved and key in current and (self.stamp, self.author.device) < (moved.stamp, moved.device):
-                self.clashes.append(Clash(f"{field.name}.{key}", current[key], value, self.author.device, open=False))
-                continue
-            if moved and key in current:
-                self.clashes.append(Clash(f"{field.name}.{key}", value, current[key], moved.device, open=False))
+            seq, device, stamp = marks.get(key, (0, self.author.device, 0))
+            if seq > self.edit.base and device != self.author.device:
+                name = f"{field.name}.{key}"
+                if (self.stamp, self.author.device) < (stamp, device):
+                    self.clashes.append(Clash(name, before, value, self.author.device, open=False))
+                    continue
+                self.clashes.append(Clash(name, value, before, device, open=False))
             merged[key] = value
-        merged = {key: value for key, value in merged.items() if value is not None}
-        if merged != current:
-            self._write(field, merged)
+            fresh[key] = (PENDING, self.author.device, self.stamp)
+        if fresh:
+            self._write(field, canonical(field, merged))
+            self._mark(field, fresh)
+
+    def _mark(self, field: FieldSpec, marks: dict[str, tuple[int, ...]]) -> None:
+        self.adds = self.adds | {field.index: self.adds.get(field.index, {}) | marks}
 
     def _inc(self, field: FieldSpec, amount: float) -> None:
         self._moved(field)
         if amount:
-            self._write(field, (self._current(field) or 0) + amount)
+            self._write(field, _bounded(field, (self._current(field) or 0) + amount))
 
     def _add(self, field: FieldSpec, elements: list[str]) -> None:
         self._moved(field)
-        self._mark_added(field, elements)
-        before = self._current(field)
+        before, marks = self._current(field), self.adds.get(field.index, {})
+        if not elements:
+            return
+        fresh: dict[str, tuple[int, ...]] = {}
+        for element in elements:
+            seq, device = marks.get(element, (0, self.author.device))
+            alone = element not in before or seq <= self.edit.base or device == self.author.device
+            fresh[element] = (PENDING, self.author.device if alone else SEVERAL)
+        self._mark(field, fresh)
         self._write(field, sorted({*before, *elements}))
-
-    def _mark_added(self, field: FieldSpec, elements: list[str]) -> None:
-        marks = self.adds.get(field.index, {}) | dict.fromkeys(elements, (PENDING, self.author.device))
-        self.adds = self.adds | {field.index: marks}
 
     def _remove(self, field: FieldSpec, elements: list[str]) -> None:
         self._moved(field)
-        marks = self.adds.get(field.index, {})
+        before, marks = self._current(field), self.adds.get(field.index, {})
         dropped = set()
         for element in elements:
             seq, device = marks.get(element, (0, self.author.device))
             if seq <= self.edit.base or device == self.author.device:
                 dropped.add(element)
-        before = self._current(field)
         if dropped & set(before):
-            self._write(field, sorted(set(before) - dropped))
+            self._write(field, [element for element in before if element not in dropped])
 
     def _append(self, field: FieldSpec, entries: list[dict[str, Any]]) -> None:
         self._moved(field)
-        before = list(self._current(field))
-        known = {entry["id"] for entry in before}
-        fresh = [entry for entry in entries if entry["id"] not in known]
+        fresh, clashing = self._fresh(field, entries)
+        for there, entry in clashing:
+            self.clashes.append(Clash(field.name, there, entry, self.author.device, open=False))
         if fresh:
-            self._write(field, sorted(before + fresh, key=lambda entry: (entry.get("at", 0), entry["id"])))
+            self._write(field, sorted([*self._current(field), *fresh], key=entry_order))
+
+    def _fresh(self, field: FieldSpec, entries: list[dict[str, Any]]) -> tuple[list[Any], list[tuple[Any, Any]]]:
+        """Entries that are new, and those whose id stands for another one: (that one, the entry)."""
+        known = {entry["id"]: entry for entry in self._current(field)}
+        fresh, clashing = [], []
+        for entry in entries:
+            there = known.setdefault(entry["id"], entry)
+            if there is entry:
+                fresh.append(entry)
+            elif not _same(there, entry):
+                clashing.append((there, entry))
+        return fresh, clashing
 
     def _edit_text(self, field: FieldSpec, base: str, text: str) -> None:
         self._moved(field)
@@ -345,4 +407,13 @@ class _Editing:
         if merged.overlaps:
             self.clashes.append(Clash(field.name, merged.text, text, self.author.device, open=True))
         if merged.text != current:
-            self._write(field, merged.text)
+            self._write(field, _bounded(field, merged.text))
+
+
+def _bounded(field: FieldSpec, value: Any) -> Any:
+    """What two valid edits came to; it may be more than the field holds."""
+    try:
+        msgspec.convert(value, field.type)
+    except msgspec.ValidationError as error:
+        raise Refused("bounds", str(error), field.name) from error
+    return value

@@ -1,15 +1,16 @@
 """What a device shows: its base records with its own pending changes replayed on top. No merge, so a port is half a page.
 
-The same few lines run in every client: `set` replaces (and merges the keys of a map), `inc` adds, `add` and `remove` work on a set,
-`append` adds entries by id, `edit` replaces a text.
+The same few lines run in every client: `set` replaces (it merges the keys of a map, only raises a highest and lowers a lowest),
+`inc` adds, `add` and `remove` work on a set, `append` adds entries by id in the order of their time, `edit` replaces a text. As
+long as nobody else writes, the server makes the same of it.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-from sync.merge import Edit
-from sync.policies import Kind
-from sync.schema import EntitySpec
+from sync.merge import Edit, entry_order
+from sync.policies import Kind, surpasses
+from sync.schema import EntitySpec, FieldSpec, canonical
 
 
 def overlay(spec: EntitySpec, body: Mapping[str, Any] | None, edit: Edit) -> dict[str, Any] | None:
@@ -17,21 +18,32 @@ def overlay(spec: EntitySpec, body: Mapping[str, Any] | None, edit: Edit) -> dic
     if edit.delete:
         return None
     after = dict(body or {})
+
+    def now(name: str) -> Any:
+        return after.get(name, spec.fields[name].default)
+
     for name, value in edit.set.items():
-        if spec.fields[name].policy.kind is Kind.KEYED:
-            merged = {**after.get(name, {}), **value}
-            after[name] = {key: item for key, item in merged.items() if item is not None}
-        else:
-            after[name] = value
+        field = spec.fields[name]
+        after[name] = canonical(field, value) if body is None else _set(field, now(name), value)
     for name, amount in edit.inc.items():
-        after[name] = (after.get(name, spec.fields[name].default) or 0) + amount
+        after[name] = (now(name) or 0) + amount
     for name, elements in edit.add.items():
-        after[name] = sorted({*after.get(name, ()), *elements})
+        after[name] = sorted({*now(name), *elements})
     for name, elements in edit.remove.items():
-        after[name] = sorted(set(after.get(name, ())) - set(elements))
+        after[name] = [element for element in now(name) if element not in elements]
     for name, entries in edit.append.items():
-        known = {entry["id"] for entry in after.get(name, ())}
-        after[name] = [*after.get(name, ()), *(entry for entry in entries if entry["id"] not in known)]
+        known = {entry["id"]: entry for entry in (*reversed(entries), *now(name))}
+        after[name] = sorted(known.values(), key=entry_order)
     for name, (_, text) in edit.edit.items():
         after[name] = text
     return after
+
+
+def _set(field: FieldSpec, current: Any, value: Any) -> Any:
+    match field.policy.kind:
+        case Kind.KEYED:
+            return canonical(field, {**current, **value})
+        case Kind.HIGHEST | Kind.LOWEST:
+            return value if surpasses(field.policy.kind, current, value) else current
+        case _:
+            return value

@@ -8,7 +8,7 @@ one: there the result already contains the loser).
 
 import enum
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -78,6 +78,10 @@ class Flow(msgspec.Struct, frozen=True, eq=False):
     def allows(self, before: str, after: str, role: Role) -> bool:
         return role in self.moves.get(before, {}).get(after, NOBODY) or (role is Role.SERVER and self.follows(before, after))
 
+    def enters(self, after: str, role: Role) -> bool:
+        """Whether the role may go to `after` from anywhere: the author acted on a state that meanwhile may have passed."""
+        return any(self.allows(before, after, role) for before in self.moves)
+
     def follows(self, before: str, after: str) -> bool:
         """Whether the flow has a move from `before` to `after`, whoever may make it."""
         return after in self.moves.get(before, {})
@@ -98,7 +102,7 @@ def _policy(kind: Kind, *ops: Op, by: Roles, facts: bool = False) -> Policy:
 
 
 def last_writer(by: Roles = PEOPLE) -> Policy:
-    """The higher corrected stamp wins, then the higher device number."""
+    """The higher corrected stamp wins, then the higher device number; a person before the server."""
     return _policy(Kind.LAST_WRITER, Op.SET, by=by)
 
 
@@ -163,6 +167,13 @@ def server_only() -> Policy:
 def fixed(by: Roles = PEOPLE) -> Policy:
     """Given when the record is created, never changed: what a record is a part of."""
     return _policy(Kind.FIXED, by=by)
+
+
+def surpasses(kind: Kind, current: Any, value: Any) -> bool:
+    """Whether a value takes the place of the current one in a field that keeps the highest or the lowest."""
+    if value is None or current is None:
+        return value is not None
+    return bool(value > current if kind is Kind.HIGHEST else value < current)
 
 
 class Side(enum.IntEnum):

@@ -289,3 +289,12 @@ def _snake(name: str) -> str:
 def writable(spec: FieldSpec, op: Op, *, creating: bool) -> bool:
     """Whether the field's policy takes this operation; a new record may be given any value."""
     return op in spec.policy.ops or (creating and op is Op.SET)
+
+
+def canonical(field: FieldSpec, value: Any) -> Any:
+    """A value as a record holds it: a set sorted and without doubles, a map without the keys that are null."""
+    if field.policy.kind is Kind.ADD_WINS:
+        return sorted(set(value))
+    if field.policy.kind is Kind.KEYED:
+        return {key: item for key, item in value.items() if item is not None}
+    return value

@@ -10,7 +10,6 @@ from sync.merge import PENDING, Author, Edit, Merged, Record, Version, merge
 from sync.policies import (
     MANAGERS,
     OFFICE,
-    PEOPLE,
     Role,
     add_wins,
     append_only,
@@ -67,14 +66,13 @@ MANAGER = Author(4, "mona", Role.MANAGER)
 REP = Author(5, "rita", Role.REP)
 RULES = Author(6, "rules", Role.SERVER)
 AUTHORS = (TECHNICIAN, OTHER_TECHNICIAN, DISPATCHER, MANAGER, REP, RULES)
-ALL_PEOPLE = PEOPLE
 
 SEEN = 10
 """The seq of a record that everybody has seen."""
 
 
 def made(**fields: Any) -> Record:
-    """A record that the manager created at `SEEN` and everybody holds."""
+    """A record that the server created at `SEEN` and everybody holds."""
     edit = Edit("S1", 0, create=True, set={"home": "H1", **fields})
     return numbered(merge(SPEC, None, edit, RULES, 1_000), SEEN)
 
