@@ -6,6 +6,7 @@ fact (a part, a stock move, a time entry, a lead, an entry of an append-only lis
 nothing may be there that nobody noted.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -19,6 +20,8 @@ from sync.schema import REGISTRY, FieldSpec
 
 FACTS: Final = ("part_used", "stock_move", "time_entry", "lead", "activity", "opportunity")
 """Entities of which every record was made by somebody with a journal, or was there at the founding."""
+
+_BETWEEN_WORDS: Final = re.compile(r"[\s‹¦›]+")
 
 Records = Mapping[str, Mapping[str, Row]]
 
@@ -134,14 +137,15 @@ class _Found:
                 yield f"{op.entity} {op.id} is not there"
             elif op.verb == "create":
                 yield from self._altered(op, record)
-            elif op.verb == "append":
-                for field in op.fields:
-                    if self._entry(op, field) != op.fields[field]:
-                        yield f"{op.entity} {op.id}.{field} has no entry {op.fields[field]['id']} as it was noted"
             else:
-                for field in op.fields:
-                    if not self._stands(_Note(author, deed.k, op, field), record):
-                        yield f"{op.entity} {op.id}.{field} = {op.fields[field]!r} is neither there nor held anywhere"
+                yield from (words for field in op.fields if (words := self._misses(_Note(author, deed.k, op, field), record)))
+
+    def _misses(self, note: _Note, record: Row) -> str:
+        """What is wrong with one field that a deed wrote; '' if nothing is."""
+        where, value = f"{record.entity} {record.id}.{note.field}", note.value
+        if note.op.verb == "append":
+            return "" if self._entry(note.op, note.field) == value else f"{where} has no entry {value['id']} as it was noted"
+        return "" if self._stands(note, record) else f"{where} = {value!r} is neither there nor held anywhere"
 
     def _altered(self, op: Op, record: Row) -> Iterator[str]:
         for name, value in op.fields.items():
@@ -161,7 +165,7 @@ class _Found:
         if note.op.verb == "text":
             added = _added(note)
             shown = [current, *(clash for clash in clashes if isinstance(clash, str))]
-            return any(added <= set(text.split()) for text in shown) or self._replaced(note, spec)
+            return any(added <= words_of(text) for text in shown) or self._replaced(note, spec)
         if current == note.value or note.value in clashes:
             return True
         flow = spec.policy.flow
@@ -174,7 +178,7 @@ class _Found:
                 continue
             before = other.op.before.get(note.field)
             if spec.policy.kind is Kind.TEXT and isinstance(before, str):
-                if _added(note) <= set(before.split()):
+                if _added(note) <= words_of(before):
                     return True
             elif before == note.value:
                 return True
@@ -183,7 +187,12 @@ class _Found:
 
 def _added(note: _Note) -> set[str]:
     """The words that an edit of a text brought in."""
-    return set(note.value.split()) - set((note.op.before.get(note.field) or "").split())
+    return words_of(note.value) - words_of(note.op.before.get(note.field) or "")
+
+
+def words_of(text: str) -> set[str]:
+    """The words of a text, those inside a marked overlap (‹mine¦yours›) each for itself."""
+    return set(_BETWEEN_WORDS.split(text)) - {""}
 
 
 def _leads_to(flow: Flow, before: str, after: str) -> bool:

@@ -65,7 +65,9 @@ class Handset:
     async def ask(self, order: Order) -> Answer:
         """Have an order carried out; what happens on the way goes into the story. Raises `Gone` if the process ends first."""
         process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None, "start the device first"
+        assert process is not None, "start the device first"
+        assert process.stdin is not None, "it was started with a pipe to write to"
+        assert process.stdout is not None, "it was started with a pipe to read from"
         try:
             process.stdin.write(msgspec.json.encode(order) + b"\n")
             await process.stdin.drain()

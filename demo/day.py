@@ -6,7 +6,6 @@ only then does the signal come back. Which visits they meet on follows from the 
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from random import Random
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from demo.company import HOUR_MS
 from demo.crew import Handset
 from demo.journal import Op
 from demo.line import Fault
+from demo.luck import luck
 from demo.office import Best, Desk, OfficeError, Record
 from demo.orders import Close, Convert, Enrol, Outcomes, Sync, Work
 from demo.races import RACES, Race, Visit
@@ -26,6 +26,8 @@ from sync.protocol import Change, OutcomeKind
 
 ATTEMPTS: Final = 60
 POLL_S: Final = 0.25
+LIVE_PACE_S: Final = 0.05
+"""Between two steps of a visit, so that a background sync falls between them."""
 NOON: Final = 12
 EVENING: Final = 23
 PATIENCE_S: Final = 30.0
@@ -40,9 +42,8 @@ class Day:
         self.technicians = [h for h in crew if h.person.role is Role.TECHNICIAN]
         self.reps = [h for h in crew if h.person.role is Role.REP]
         self.dispatcher, self.manager, self.story, self.seed, self.day_ms = dispatcher, manager, story, seed, day_ms
-        self._random = Random(seed)
+        self._random = luck(seed)
         self.dark: list[Handset] = []
-        self.jobs_done = 0
         self.leads_won_seen = 0
 
     @property
@@ -181,7 +182,21 @@ class Day:
         await self._kill(handset, syncing, "SIGKILL while it takes in what the server sent")
         await self._revive(handset)
 
-    async def _kill(self, handset: Handset, syncing: asyncio.Task[object], words: str) -> None:
+    async def _die_working(self, handset: Handset, until_ms: int) -> None:
+        """Kill the device while its user types and it syncs in the background; the user goes on where the file left off."""
+        handset.line.passed.clear()
+        working = asyncio.create_task(self._work(handset, until_ms, live=True))
+        passing = asyncio.create_task(handset.line.passed.wait())
+        await asyncio.wait([working, passing], timeout=PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+        passing.cancel()
+        if working.done():
+            return  # nothing was left to do this afternoon
+        await self._kill(handset, working, "SIGKILL in the middle of a visit, with work written and not yet sent")
+        await handset.start()
+        self.story.line(handset.name, "is started again on the same file, and goes on with the visit")
+        await self._work(handset, until_ms, live=True)
+
+    async def _kill(self, handset: Handset, syncing: asyncio.Task[Any], words: str) -> None:
         await handset.kill()
         self.story.line(handset.name, words)
         await asyncio.wait([syncing])
@@ -196,7 +211,18 @@ class Day:
 
     async def afternoon(self) -> None:
         """Everybody works on, on a line that fails now and then; the reps pick up the morning's leads and go where no signal is."""
-        await together(self._work(h, self.day_ms + EVENING * HOUR_MS, live=at % 2 == 0) for at, h in enumerate(self.technicians))
+        until_ms = self.day_ms + EVENING * HOUR_MS
+        live = [handset for at, handset in enumerate(self.technicians) if at % 2 == 0]
+        others = [handset for handset in self.technicians if handset not in live]
+        for handset in others:
+            handset.line.down()
+        await together(
+            [
+                self._die_working(live[-1], until_ms),
+                *(self._work(handset, until_ms, live=True) for handset in live[:-1]),
+                *(self._work(handset, until_ms, live=False) for handset in others),
+            ]
+        )
         for handset in self.technicians:
             handset.line.up(failing=0.2)
         await together(self._sync(handset) for handset in self.technicians)
@@ -207,11 +233,13 @@ class Day:
 
     async def _leads_routed(self) -> None:
         """Wait until each lead has an owner; the rule runs in the server, after the commit."""
-        async with asyncio.timeout(PATIENCE_S):
-            while any(not lead.seen("owner") for lead in await self.dispatcher.records("lead")):
-                await asyncio.sleep(POLL_S)
         names = {handset.user: handset.name for handset in self.reps}
-        for lead in await self.dispatcher.records("lead"):
+        leads = await self.dispatcher.records("lead")
+        until_s = self.story.wall_s + PATIENCE_S
+        while not all(lead.seen("owner") for lead in leads) and self.story.wall_s < until_s:
+            await asyncio.sleep(POLL_S)
+            leads = await self.dispatcher.records("lead")
+        for lead in leads:
             self.story.line(
                 "the rules", f"route “{lead.seen('need')}” to {names.get(lead.seen('owner'), 'nobody')} ({lead.seen('territory')})"
             )
@@ -250,15 +278,11 @@ class Day:
         for handset in self.crew:
             handset.line.up()
             handset.line.next = []
-        clock = -1
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                await together(self._sync(handset, quiet=True) for handset in self.crew)
-                now = max(row.clock_seq for row in await self.dispatcher.devices())
-                if now == clock:
-                    break
-                clock = now
-                await asyncio.sleep(2 * POLL_S)  # rules may still be writing
+        clock, before, until_s = 0, -1, self.story.wall_s + PATIENCE_S
+        while clock != before and self.story.wall_s < until_s:
+            await asyncio.sleep(2 * POLL_S)  # rules may still be writing
+            await together(self._sync(handset, quiet=True) for handset in self.crew)
+            clock, before = max(row.clock_seq for row in await self.dispatcher.devices()), clock
         self.story.line("all", f"are back and at rest, at commit {clock}")
         for handset in self.technicians:
             self.leads_won_seen += (await handset.ask(Outcomes())).count
@@ -266,8 +290,7 @@ class Day:
     # Small things ----------------------------------------------------------------------------------------------------------
 
     async def _work(self, handset: Handset, until_ms: int, *, live: bool) -> None:
-        answer = await handset.ask(Work(until_ms, live=live, pace_s=0.03 if live else 0.0))
-        self.jobs_done += answer.count
+        await handset.ask(Work(until_ms, live=live, pace_s=LIVE_PACE_S if live else 0.0))
 
     async def _sync(self, handset: Handset, *, quiet: bool = False) -> None:
         faults, resent = handset.line.faults, handset.line.resent_batches

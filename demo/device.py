@@ -10,13 +10,13 @@ import contextlib
 import sys
 import time
 from pathlib import Path
-from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from client_sdk import Replica, SyncError
 from demo.journal import Journal
+from demo.luck import luck
 from demo.orders import Answer, Close, Convert, Do, Dump, Enrol, Event, Fate, Held, Order, Outcomes, Row, Sync, Work
 from demo.rep import RepUser
 from demo.technician import TechnicianUser
@@ -25,6 +25,7 @@ from sync.schema import REGISTRY
 
 RETRY_S: Final = 0.1
 LIMIT: Final = 1024 * 1024
+U = TypeVar("U", bound=User)
 _orders: Final = msgspec.json.Decoder(Order)
 
 
@@ -35,29 +36,29 @@ def tell(news: Event | Answer) -> None:
 
 class Device:
     def __init__(self, replica: Replica, journal: Journal, seed: str) -> None:
-        self.replica, self._journal, self._random = replica, journal, Random(seed)
+        self.replica, self._journal, self._random = replica, journal, luck(seed)
 
     async def obey(self, order: Order) -> Answer:
+        """Carry an order out; what is local to the device is done in one go."""
+        count = 0
         match order:
-            case Enrol(url, code, name):
-                await self.replica.enrol(url, code, name)
-                return Answer()
             case Sync(attempts):
                 return await self._sync(attempts)
+            case Enrol(url, code, name):
+                await self.replica.enrol(url, code, name)
             case Work():
-                return await self._work(order)
+                count = await self._work(order)
             case Do(label, ops):
-                self._user().do(label, ops)
-                return Answer()
+                self._user(User).do(label, ops)
             case Convert():
-                return Answer(count=self._rep().convert())
+                count = self._user(RepUser).convert()
             case Close(leave):
-                return Answer(count=self._rep().close(leave))
+                count = self._user(RepUser).close(leave)
             case Outcomes():
-                return Answer(count=self._technician().outcomes())
+                count = self._user(TechnicianUser).outcomes()
             case Dump(path):
                 await asyncio.to_thread(Path(path).write_bytes, msgspec.json.encode(self.held()))
-                return Answer()
+        return Answer(count=count)
 
     async def _sync(self, attempts: int) -> Answer:
         for attempt in range(1, attempts + 1):
@@ -70,20 +71,14 @@ class Device:
                 return Answer(count=attempt)
         return Answer(ok=False, count=attempts, detail=detail)
 
-    async def _work(self, order: Work) -> Answer:
+    async def _work(self, order: Work) -> int:
         async with contextlib.AsyncExitStack() as stack:
             if order.live:
                 await stack.enter_async_context(self.replica.sync_in_background())
-            return Answer(count=await self._technician().work(order.until_ms, order.pace_s))
+            return await self._user(TechnicianUser).work(order.until_ms, order.pace_s)
 
-    def _user(self) -> User:
-        return User(self.replica, self._journal, self._random, _event)
-
-    def _technician(self) -> TechnicianUser:
-        return TechnicianUser(self.replica, self._journal, self._random, _event)
-
-    def _rep(self) -> RepUser:
-        return RepUser(self.replica, self._journal, self._random, _event)
+    def _user(self, kind: type[U]) -> U:
+        return kind(self.replica, self._journal, self._random, _event)
 
     def held(self) -> Held:
         """Everything that the device holds, as its user would see it, and the fate of each of its transactions."""

@@ -1,4 +1,4 @@
-"""The server of the demo: the real `truckroll serve` as a process of its own, on a free port, with its files in a temporary home."""
+"""The server of the demo: the real `truckroll serve` as a process of its own, on a free port, in a temporary home."""
 
 import asyncio
 import contextlib
@@ -123,8 +123,9 @@ class House:
         for number in (signal.SIGINT, signal.SIGQUIT):  # to PostgreSQL: end now in order; end at once
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-            deadline_s = time.monotonic() + STOP_S
-            while lock.exists() and time.monotonic() < deadline_s:
+            for _ in range(int(STOP_S / POLL_S)):
+                if not lock.exists():
+                    return
                 await asyncio.sleep(POLL_S)
 
 

@@ -7,12 +7,12 @@ writes through the one door, as the server itself: the catalogue and certificate
 import asyncio
 import sys
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import msgspec
 
 from demo.company import NAME, Company, Person, Record, Size, found, people
+from demo.luck import luck
 from demo.places import Place
 from server.author import write
 from server.context import Context, database_url, opened
@@ -64,7 +64,7 @@ async def set_up(context: Context, asked: Import) -> Imported:
         user = await create_user(context, tenant_id, person.name, person.role, person.territories)
         logins.append(Login(person, user, await create_code(context, tenant_id, user)))
     users = {login.person.key: login.user for login in logins}
-    company: Company = found(Random(asked.seed), asked.places, asked.size, users, asked.day_ms)
+    company: Company = found(luck(asked.seed), asked.places, asked.size, users, asked.day_ms)
     changes = [creation(record) for record in company.imported]
     for at in range(0, len(changes), CHUNK):
         await write(context, tenant_id, "import", [changes[at : at + CHUNK]])

@@ -6,7 +6,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from random import Random
 from typing import Final
 
 import msgspec
@@ -17,6 +16,7 @@ from demo.day import Day
 from demo.house import House, HouseError
 from demo.importer import Import, Imported
 from demo.line import Line
+from demo.luck import luck
 from demo.office import Desk, OfficeError
 from demo.places import BadAddresses, Place, made_up, read_places
 from demo.reckoning import look_at_plan, reckon
@@ -64,7 +64,7 @@ def _places(options: Options) -> list[Place]:
         return read_places(options.addresses, options.city)
     if options.city:
         raise BadAddresses("--city needs --addresses, the file to look the city up in")
-    return made_up(Random(options.seed), options.size.jobs + 20)
+    return made_up(luck(options.seed), options.size.jobs + 20)
 
 
 async def _interruptible(options: Options, places: list[Place], story: Story) -> int:
@@ -90,7 +90,7 @@ async def _demo(options: Options, places: list[Place], story: Story) -> int:
                 if login.person.role in (Role.DISPATCHER, Role.MANAGER):
                     desks[login.person.role] = await stack.enter_async_context(Desk(house.url, login, house.home))
                 else:
-                    line = await stack.enter_async_context(Line(house.port, Random(f"{options.seed}.{login.person.key}")))
+                    line = await stack.enter_async_context(Line(house.port, luck(options.seed, login.person.key)))
                     crew.append(Handset(login, house.home, line, house.environment, story.line, seed=options.seed))
                     stack.push_async_callback(crew[-1].quit)
             day = Day(crew, desks[Role.DISPATCHER], desks[Role.MANAGER], story, options.seed, day_ms)

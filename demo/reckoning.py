@@ -1,6 +1,8 @@
 """Gathering the evidence at the end of the day, from each side on its own, and counting."""
 
+from collections import Counter
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -14,8 +16,10 @@ from demo.orders import Fate, Held, Row
 from demo.plan_check import breaches, published
 from demo.report import Report, Unserved
 from sync.entities import Appointment
-from sync.entities.flows import ConflictStatus, LeadStatus
+from sync.entities.flows import AppointmentStatus, ConflictStatus, LeadStatus
 from sync.schema import REGISTRY
+
+ENDED: Final = (AppointmentStatus.COMPLETED, AppointmentStatus.CANNOT_COMPLETE)
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -70,8 +74,9 @@ async def reckon(day: Day, imported: Imported, plan: Plan) -> Report:
         network_faults=sum(handset.line.faults for handset in day.crew),
         records_compared=compared,
         conflicts_open=sum(row.fields.get("status", ConflictStatus.OPEN) == ConflictStatus.OPEN for row in conflicts),
+        conflicts_by_field=dict(Counter(f"{row.fields['subject_entity']}.{row.fields['field']}" for row in conflicts)),
         parked_reasons=tuple(f"{name} {n}: {'; '.join(reasons)}" for (name, n), reasons in sorted(evidence.parked.items())),
-        jobs_done=day.jobs_done,
+        jobs_done=sum(row.fields.get("status") in ENDED for row in evidence.records.get("appointment", {}).values()),
         outcomes_seen_by_technicians=day.leads_won_seen,
         stock_differences=len(stock),
         seed=day.seed,

@@ -5,7 +5,6 @@ from typing import Final
 
 import msgspec
 
-
 SHOWN: Final = 12
 
 
@@ -40,6 +39,7 @@ class Report(msgspec.Struct, frozen=True):
     network_faults: int
     records_compared: int
     conflicts_open: int
+    conflicts_by_field: dict[str, int]
     parked_reasons: tuple[str, ...]
     jobs_done: int
     outcomes_seen_by_technicians: int
