@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sync.merge import EXISTENCE, PENDING, Edit, Record, Refused, Version
+from sync.merge import EXISTENCE, PENDING, Edit, Mark, Record, Refused, Version
 from sync.policies import Op, Side
 from sync.protocol import Change, Transaction
 from sync.schema import REGISTRY, EntitySpec
@@ -147,7 +147,7 @@ def encode_versions(record: Record) -> bytes:
     if not record.adds:
         return msgspec.msgpack.encode((groups,))
     adds = {
-        index: {name: (0 if seq == PENDING else seq, *who) for name, (seq, *who) in marks.items()}
+        index: {name: (0 if seq == PENDING else seq, who) for name, (seq, who) in marks.items()}
         for index, marks in record.adds.items()
     }
     return msgspec.msgpack.encode((groups, adds))
@@ -155,13 +155,13 @@ def encode_versions(record: Record) -> bytes:
 
 class _Packed(msgspec.Struct, array_like=True):
     groups: list[tuple[int, int, int, int, int]]
-    adds: dict[int, dict[str, tuple[int, ...]]] = {}
+    adds: dict[int, dict[str, Mark]] = {}
 
 
 _packed: Final = msgspec.msgpack.Decoder(_Packed)
 
 
-def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], dict[int, dict[str, tuple[int, ...]]]]:
+def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], dict[int, dict[str, Mark]]]:
     """The field versions by field index, and the marks of set elements and map keys (see `Record`)."""
     read = _packed.decode(packed)
     versions: dict[int, Version] = {}
@@ -172,7 +172,7 @@ def decode_versions(packed: bytes, row_seq: int) -> tuple[dict[int, Version], di
             if mask >> index & 1:
                 versions[index] = version
             index += 1
-    adds = {index: {name: (seq or row_seq, *who) for name, (seq, *who) in marks.items()} for index, marks in read.adds.items()}
+    adds = {index: {name: (seq or row_seq, who) for name, (seq, who) in marks.items()} for index, marks in read.adds.items()}
     return versions, adds
 
 

@@ -6,7 +6,7 @@ of different fields never conflict at all. What happens then is the field's poli
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,10 @@ SEVERAL: Final = -1
 """Stands for the device in the mark of a set element that several devices added without having seen each other."""
 
 
+Mark: TypeAlias = tuple[int, tuple[Stamp, int]]
+"""Who wrote one element of a set or one key of a map last: `(seq, (stamp, device))`."""
+
+
 class Version(NamedTuple):
     seq: int
     stamp: Stamp
@@ -36,8 +40,8 @@ class Version(NamedTuple):
 class Record(msgspec.Struct, frozen=True):
     """A record as the merge sees it.
 
-    `adds` has marks by field and name: of each set element that was added since the record was created, `(seq, device)` of who did
-    so last; of each key of a map that was set or removed since, `(seq, device, stamp)`.
+    `adds` has, by field and name, the marks of each set element that was added, and of each key of a map that was set or removed,
+    since the record was created.
     """
 
     id: str
@@ -45,7 +49,7 @@ class Record(msgspec.Struct, frozen=True):
     deleted: bool
     body: dict[str, Any]
     versions: dict[int, Version]
-    adds: dict[int, dict[str, tuple[int, ...]]] = {}
+    adds: dict[int, dict[str, Mark]] = {}
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -192,6 +196,7 @@ class _Editing:
             creating,
         )
         self.version = Version(PENDING, stamp, author.device, author.side)
+        self.me = (stamp, author.device)
         self.body = dict(record.body)
         self.versions = dict(record.versions)
         self.adds = record.adds
@@ -329,25 +334,29 @@ class _Editing:
     def _set_keys(self, field: FieldSpec, current: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         self._moved(field)
         marks, merged = self.adds.get(field.index, {}), dict(current)
-        fresh: dict[str, tuple[int, ...]] = {}
+        fresh: dict[str, Mark] = {}
         for key, value in values.items():
             before = current.get(key)
             if _same(before, value):
                 continue
-            seq, device, stamp = marks.get(key, (0, self.author.device, 0))
-            if seq > self.edit.base and device != self.author.device:
+            seq, who = marks.get(key, (0, self.me))
+            if self._unseen(seq, who):
                 name = f"{field.name}.{key}"
-                if (self.stamp, self.author.device) < (stamp, device):
+                if self.me < who:
                     self.clashes.append(Clash(name, before, value, self.author.device, open=False))
                     continue
-                self.clashes.append(Clash(name, value, before, device, open=False))
+                self.clashes.append(Clash(name, value, before, who[1], open=False))
             merged[key] = value
-            fresh[key] = (PENDING, self.author.device, self.stamp)
+            fresh[key] = (PENDING, self.me)
         if fresh:
             self._write(field, canonical(field, merged))
             self._mark(field, fresh)
 
-    def _mark(self, field: FieldSpec, marks: dict[str, tuple[int, ...]]) -> None:
+    def _unseen(self, seq: int, who: tuple[Stamp, int]) -> bool:
+        """Whether somebody else wrote this past the author's base."""
+        return seq > self.edit.base and who[1] != self.author.device
+
+    def _mark(self, field: FieldSpec, marks: dict[str, Mark]) -> None:
         self.adds = self.adds | {field.index: self.adds.get(field.index, {}) | marks}
 
     def _inc(self, field: FieldSpec, amount: float) -> None:
@@ -360,22 +369,17 @@ class _Editing:
         before, marks = self._current(field), self.adds.get(field.index, {})
         if not elements:
             return
-        fresh: dict[str, tuple[int, ...]] = {}
+        fresh: dict[str, Mark] = {}
         for element in elements:
-            seq, device = marks.get(element, (0, self.author.device))
-            alone = element not in before or seq <= self.edit.base or device == self.author.device
-            fresh[element] = (PENDING, self.author.device if alone else SEVERAL)
+            shared = element in before and self._unseen(*marks.get(element, (0, self.me)))
+            fresh[element] = (PENDING, (self.stamp, SEVERAL) if shared else self.me)
         self._mark(field, fresh)
         self._write(field, sorted({*before, *elements}))
 
     def _remove(self, field: FieldSpec, elements: list[str]) -> None:
         self._moved(field)
         before, marks = self._current(field), self.adds.get(field.index, {})
-        dropped = set()
-        for element in elements:
-            seq, device = marks.get(element, (0, self.author.device))
-            if seq <= self.edit.base or device == self.author.device:
-                dropped.add(element)
+        dropped = {element for element in elements if not self._unseen(*marks.get(element, (0, self.me)))}
         if dropped & set(before):
             self._write(field, [element for element in before if element not in dropped])
 

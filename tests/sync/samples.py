@@ -95,7 +95,7 @@ def numbered(merged: Merged, seq: int) -> Record:
     if not merged.mask:
         return record
     versions = {i: Version(seq, *v[1:]) if v.seq == PENDING else v for i, v in record.versions.items()}
-    adds = {i: {e: (seq if m[0] == PENDING else m[0], *m[1:]) for e, m in marks.items()} for i, marks in record.adds.items()}
+    adds = {i: {e: (seq if at == PENDING else at, who) for e, (at, who) in marks.items()} for i, marks in record.adds.items()}
     return msgspec.structs.replace(record, seq=seq, versions=versions, adds=adds)
 
 
