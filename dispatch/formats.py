@@ -144,7 +144,7 @@ def read_vrplib(text: str, name: str) -> Instance:
             duration_s=stay * DIMACS_SCALE,
             windows=(Window(windows[at][0] * DIMACS_SCALE, windows[at][1] * DIMACS_SCALE),),
             priority=1 if prizes is None else None,
-            value=0 if prizes is None else prizes[at],
+            value=0 if prizes is None else prizes[at] * DIMACS_SCALE,
             parts=(Parts("load", demands[at]),) if demands[at] else (),
         )
         for at in range(1, len(points))

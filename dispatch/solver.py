@@ -77,7 +77,8 @@ def _never() -> bool:
     return False
 
 
-def _laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> Laid:
+def laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> Laid:
+    """Orders of problem jobs by way as visits, each in its first reachable window; a way that keeps no times is left out."""
     visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     for r, order in enumerate(orders):
         way = compiled.ways[r]
@@ -101,7 +102,7 @@ def visits_of(compiled: Compiled, plan: Plan) -> Laid:
         fitting = [id_ for id_ in route.jobs if id_ in rank and id_ not in taken and compiled.ok[r, rank[id_]]]
         order = [compiled.open_jobs[rank[id_]] for id_ in fitting]
         while order:
-            found = _laid_out(compiled, [()] * r + [order])
+            found = laid_out(compiled, [()] * r + [order])
             if found:
                 visits[r] = found[r]
                 taken.update(compiled.problem.jobs[i].id for i in order)

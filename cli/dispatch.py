@@ -1,0 +1,99 @@
+"""`truckroll dispatch`: plan a file's problem, and check a plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from dispatch import BadProblem, Progress, solve, verify
+from dispatch.files import Report, decode_plan, load, report
+from dispatch.formats import BadFile, Instance
+from dispatch.page import page
+
+app = typer.Typer(help="Plan days, check plans, ask why.", no_args_is_help=True)
+console = Console()
+errors = Console(stderr=True)
+
+File = Annotated[Path, typer.Argument(help="TRSP, VRPLIB (VRPTW, prizes) or the project's own JSON.", exists=True, dir_okay=False)]
+
+
+@app.command("solve")
+def solve_file(
+    file: File,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long to search.")] = 10.0,
+    iterations: Annotated[int | None, typer.Option(min=1, help="Search so many iterations instead: repeatable exactly.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another walk.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write map and day bars here, as one file.")] = None,
+) -> None:
+    """Plan FILE and say what the plan serves, what it leaves out and why."""
+    instance = _load(file)
+
+    def told(news: Progress) -> None:
+        cost = news.score.cost / instance.scale
+        errors.print(f"[dim]{news.seconds:6.1f} s  {news.jobs_served} served  cost {cost:,.1f}[/dim]", highlight=False)
+
+    plan = solve(instance.problem, seconds=seconds, iterations=iterations, seed=seed, on_progress=told)
+    found = report(instance, plan)
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
+    if html is not None:
+        html.write_text(page(instance, plan, verified=found.verified), encoding="utf-8")
+    _show(found)
+    if not found.verified:
+        raise typer.Exit(1)
+
+
+@app.command("check")
+def check_plan(
+    problem: File, plan: Annotated[Path, typer.Argument(help="A plan or report as JSON.", exists=True, dir_okay=False)]
+) -> None:
+    """Check PLAN against PROBLEM from the definition alone; every breach is named. Exit 1 when there is one."""
+    instance = _load(problem)
+    try:
+        breaches = verify(instance.problem, decode_plan(plan.read_bytes()))
+    except BadFile as error:
+        _stop(str(error))
+    for breach in breaches:
+        console.print(f"[red]{breach.rule}[/red] {breach.worker} {breach.job}: {breach.words}", highlight=False)
+    console.print("no breach" if not breaches else f"{len(breaches)} breaches")
+    if breaches:
+        raise typer.Exit(1)
+
+
+def _load(file: Path) -> Instance:
+    try:
+        return load(file)
+    except (BadFile, BadProblem, ValueError) as error:
+        _stop(str(error))
+
+
+def _stop(words: str) -> NoReturn:
+    errors.print(words, style="red", highlight=False)
+    raise typer.Exit(2)
+
+
+def _show(found: Report) -> None:
+    table = Table(box=None, show_header=False)
+    rows = {
+        "duration": f"{found.duration:,.3f}",
+        "distance": f"{found.distance:,.3f}",
+        "served": str(found.served),
+        "unserved": str(len(found.unserved)),
+        "routes": str(len(found.routes)),
+        "verified": "yes" if found.verified else f"no: {found.breaches[0].words}",
+    }
+    for key, value in rows.items():
+        table.add_row(key, value)
+    console.print(table)
+    for left in found.unserved[:20]:
+        console.print(f"{left.job}: {left.words}; {left.nearest}", highlight=False)
+
+
+if __name__ == "__main__":
+    app()
