@@ -34,7 +34,7 @@ check: $(SYNCED) ## Lint, types, migrations against declarations, generated docs
 	@$(RUN) truckroll conflicts --write .truckroll/conflicts.md
 	@cmp -s .truckroll/conflicts.md docs/conflicts.md || { echo "docs/conflicts.md is out of date: run 'make docs'"; exit 1; }
 
-bench: $(SYNCED) ## List the benchmarks, each with what it asks (ARGS="dispatch ..." runs one)
+bench: $(SYNCED) ## List the benchmarks and what each asks (ARGS="NAME ..." runs one)
 	@if [ -n "$(ARGS)" ]; then set -- $(ARGS); name=$$1; shift; $(RUN) python "benchmarks/$$name.py" "$$@"; \
 	else for file in benchmarks/*.py; do printf '%s: %s\n' "$$file" "$$(sed -n '1s/^"""//p' "$$file")"; done; fi
 
@@ -53,4 +53,4 @@ $(OWN_UV):
 	@echo "uv is not installed: putting it into .truckroll/uv"
 	@python3 -m pip --version >/dev/null 2>&1 || python3 -m ensurepip --user >/dev/null 2>&1 || \
 		{ echo "python3 has no pip: install uv yourself, see https://docs.astral.sh/uv"; exit 1; }
-	@python3 -m pip install --quiet --disable-pip-version-check --target .truckroll/uv uv
+	@python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --target .truckroll/uv uv
