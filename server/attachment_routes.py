@@ -68,7 +68,7 @@ async def look_route(request: AnyRequest, sha256: FromPath[str]) -> Response[Non
     return Response(None, headers=_TUS_HEADERS | {"upload-offset": str(offset), "upload-length": str(size_bytes)})
 
 
-@patch("/uploads/{sha256:str}", status_code=204)
+@patch("/uploads/{sha256:str}")
 async def append_route(request: AnyRequest, sha256: FromPath[str]) -> Response[bytes]:
     """The next bytes of an upload, from `Upload-Offset` on. A later request on the same upload takes it over."""
     _speaks(request)
@@ -103,22 +103,23 @@ async def download_route(request: AnyRequest, sha256: FromPath[str]) -> Response
     wanted = request.headers.get("range", "")
     if request.headers.get("if-range", f'"{sha256}"') != f'"{sha256}"':
         wanted = ""
-    start, end = _range(wanted, found)
-    partial = (start, end) != (0, found.size_bytes) or (bool(wanted) and _RANGE.fullmatch(wanted) is not None)
+    part = _range(wanted, found)
+    start, end = part or (0, found.size_bytes)
     headers = _describe(found) | {"content-length": str(end - start)}
-    if partial:
+    if part:
         headers["content-range"] = f"bytes {start}-{end - 1}/{found.size_bytes}"
     if start == end:
         return Response(b"", headers=headers, media_type=_served_as(found))
     body = await _desk(request).read(device, found, start, end)
-    return Stream(body, status_code=206 if partial else 200, headers=headers, media_type=_served_as(found))
+    return Stream(body, status_code=206 if part else 200, headers=headers, media_type=_served_as(found))
 
 
 @head("/{sha256:str}")
 async def describe_route(request: AnyRequest, sha256: FromPath[str]) -> Response[None]:
     """What a download would bring."""
     _, found = await _found(request, sha256)
-    return Response(None, headers=_describe(found) | {"content-length": str(found.size_bytes)}, media_type=_served_as(found))
+    length = {"content-length": str(found.size_bytes), "content-type": _served_as(found)}
+    return Response(None, headers=_describe(found) | length)
 
 
 async def _found(request: AnyRequest, sha256: str) -> tuple[Admitted, Found]:
@@ -146,16 +147,18 @@ def _is_known(header: str, sha256: str) -> bool:
     return any(tag.strip().removeprefix("W/") in (f'"{sha256}"', "*") for tag in header.split(",") if tag.strip())
 
 
-def _range(wanted: str, found: Found) -> tuple[int, int]:
-    """The first byte and the one after the last. What is not one plain range is answered with the whole, as RFC 9110 allows."""
+def _range(wanted: str, found: Found) -> tuple[int, int] | None:
+    """The first byte and the one after the last; None for the whole, which RFC 9110 asks for where this is not one valid range."""
     size = found.size_bytes
     match = _RANGE.fullmatch(wanted)
     if match is None:
-        return 0, size
+        return None
     first, last, suffix = match.groups()
+    if first and last and int(last) < int(first):
+        return None
     start = max(0, size - int(suffix)) if suffix else int(first)
     end = size if suffix or not last else min(size, int(last) + 1)
-    if start >= size or start >= end:
+    if start >= size:
         raise ProblemError(
             416, "The range is outside of the content", f"it has {size} bytes", field="Range", rule="bounds", size=size
         )

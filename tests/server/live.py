@@ -3,7 +3,8 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TypeVar
 
 import httpx
 import uvicorn
@@ -13,6 +14,7 @@ from server.app import create_app
 from server.context import Context
 from server.serve import HttpServer
 
+T = TypeVar("T")
 PATIENCE_S = 30
 """After so long a test that waits for something to happen fails instead of hanging."""
 
@@ -42,6 +44,26 @@ async def serving(context: Context, app: Litestar | None = None) -> AsyncIterato
     finally:
         await served.stop()
         context.wakeups._ended = False  # the context outlives this server
+
+
+@asynccontextmanager
+async def kept(manager: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
+    """`manager`, entered and left by one task, which a fixture does not promise."""
+    entered: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+    done = asyncio.Event()
+
+    async def hold() -> None:
+        async with manager as held:
+            entered.set_result(held)
+            await done.wait()
+
+    holding = asyncio.create_task(hold())
+    await asyncio.wait([holding, entered], return_when=asyncio.FIRST_COMPLETED)
+    if not entered.done():
+        await holding
+    yield entered.result()
+    done.set()
+    await holding
 
 
 class Ear:

@@ -8,7 +8,7 @@ import httpx
 import msgspec
 import pytest
 from conftest import Company
-from live import PATIENCE_S, Served, listening, serving
+from live import PATIENCE_S, Served, kept, listening, serving
 from wire import BareDevice, create, update
 
 from server import author
@@ -19,19 +19,8 @@ from sync.protocol import OutcomeKind
 
 @pytest.fixture
 async def served(context: Context) -> AsyncIterator[Served]:
-    ready, done, found = asyncio.Event(), asyncio.Event(), []
-
-    async def live() -> None:  # entered and left by one task, which fixtures do not promise
-        async with serving(context) as one:
-            found.append(one)
-            ready.set()
-            await done.wait()
-
-    living = asyncio.create_task(live())
-    await ready.wait()
-    yield found[0]
-    done.set()
-    await living
+    async with kept(serving(context)) as one:
+        yield one
 
 
 async def setup(company: Company) -> tuple[BareDevice, BareDevice, BareDevice]:
