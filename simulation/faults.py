@@ -15,8 +15,11 @@ class Faults:
         self.on = False
         self._plan = plan
 
+    def has(self, fault: Fault) -> bool:
+        return fault in self._plan.faults
+
     def may(self, fault: Fault) -> bool:
-        return self.on and fault in self._plan.faults
+        return self.on and self.has(fault)
 
     def strikes(self, fault: Fault, probability: float) -> bool:
         """Draws whether or not the fault is switched on, so that switching one off disturbs the others as little as can be."""

@@ -14,7 +14,7 @@ from simulation.database import Database
 from simulation.device import Device, Shot
 from simulation.model import MAX_DRIFT_MS, Batch, Model
 from simulation.party import POISON, Key, Party
-from simulation.rules_of_merge import Row
+from simulation.rules_of_merge import Row, tidy
 from simulation.schedule import Scheduler
 from simulation.server import Server
 from simulation.trace import Trace
@@ -237,16 +237,17 @@ def laid_over(key: Key, body: dict[str, Any], change: Body) -> dict[str, Any] | 
     after = whole(key, body)
     for name, value in change.get("set", {}).items():
         if REGISTRY[key[0]].fields[name].policy.kind is Kind.KEYED:
-            value = {k: v for k, v in (after[name] | value).items() if v is not None}  # noqa: PLW2901  # the keys given join the others
-        after[name] = value
+            value = after[name] | value  # noqa: PLW2901  # the keys given join the others
+        after[name] = tidy(REGISTRY[key[0]].fields[name], value)
     for name, amount in change.get("inc", {}).items():
         after[name] = (after[name] or 0) + amount
     for name, elements in change.get("add", {}).items():
         after[name] = sorted({*after[name], *elements})
     for name, elements in change.get("remove", {}).items():
-        after[name] = sorted({*after[name]} - {*elements})
+        after[name] = [one for one in after[name] if one not in elements]
     for name, entries in change.get("append", {}).items():
-        after[name] = after[name] + [one for one in entries if one["id"] not in {other["id"] for other in after[name]}]
+        fresh = [one for one in entries if one["id"] not in {other["id"] for other in after[name]}]
+        after[name] = sorted(after[name] + fresh, key=lambda one: (one.get("at", 0), one["id"]))
     for name, (_, text) in change.get("edit", {}).items():
         after[name] = text
     return after

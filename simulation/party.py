@@ -69,18 +69,15 @@ class Party:
         self.name, self.role, self.user = name, role, user
         self.scheduler, self.faults, self.link, self.trace = scheduler, faults, link, trace
         self.random = Random(f"{name} {seed}")
-        self.clock: DeviceClock | None = None
+        self.clock = (
+            DeviceClock(scheduler, faults, self.random) if self.random.random() < 0.8 and faults.has(Fault.CLOCK_WRONG) else None
+        )
         self.done: list[Done] = []
         self.device_id, self.device_no, self.technician = "", 0, ""
         self._words = 0
 
     def now(self) -> int:
         return self.clock.now() if self.clock else self.scheduler.now_ms
-
-    def set_clock(self) -> None:
-        """Give the device a clock of its own from now on; until then it shows the truth."""
-        if self.faults.may(Fault.CLOCK_WRONG):
-            self.clock = DeviceClock(self.scheduler, self.faults, self.random)
 
     def word(self) -> str:
         """A value that nobody else ever writes."""

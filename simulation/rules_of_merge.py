@@ -14,6 +14,8 @@ from sync.text import merge_text
 
 EXISTENCE: Final = ""
 """The mark that tells who made, deleted or restored a record."""
+SEVERAL: Final = -1
+"""In place of the device: several added the same element without having seen each other."""
 
 _BY_SIDE: Final = {
     Kind.LAST_WRITER: (Side.SERVER,),
@@ -33,7 +35,10 @@ class Mark(NamedTuple):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A record as it stood after a commit. `adds` tells who last added each element of a set, and in which commit."""
+    """A record as it stood after a commit.
+
+    `names` tells of each element of a set that was added, and of each key of a map that was set, in which commit and by whom last.
+    """
 
     entity: str
     id: str
@@ -42,7 +47,7 @@ class Row(msgspec.Struct, frozen=True):
     deleted: bool
     body: dict[str, Any]
     marks: dict[str, Mark]
-    adds: dict[str, dict[str, tuple[int, int]]] = {}
+    names: dict[str, dict[str, Mark]] = {}
 
 
 class Writer(NamedTuple):
@@ -94,11 +99,16 @@ def _made(spec: EntitySpec, change: Mapping[str, Any], writer: Writer, scope: st
         field = spec.fields[name]
         if value != field.default and writer.role not in field.policy.writers:
             raise No(f"may not write {name}")
-        if field.policy.flow and value != field.policy.flow.initial:
-            _may_move(field, field.policy.flow.initial, value, writer)
+        if (
+            field.policy.flow
+            and value != field.policy.flow.initial
+            and not _may_move(field, field.policy.flow.initial, value, writer)
+        ):
+            raise No(f"{name} cannot begin as {value}")
     mark = _mark(writer)
     marks = {EXISTENCE: mark} | dict.fromkeys(given, mark)
-    row = Row(spec.name, change["id"], scope, writer.seq, deleted=False, body=dict(given), marks=marks)
+    body = {name: tidy(spec.fields[name], value) for name, value in given.items()}
+    row = Row(spec.name, change["id"], scope, writer.seq, deleted=False, body=body, marks=marks)
     return Edited(row, wrote=True, held=[])
 
 
@@ -107,12 +117,27 @@ def _deleted(spec: EntitySpec, row: Row, change: Mapping[str, Any], writer: Writ
         raise No("may not delete")
     if row.deleted:
         return Edited(row, wrote=False, held=[])
-    for name, field in spec.fields.items():
-        mark = row.marks.get(name)
-        if field.policy.facts and mark and _unseen(mark, change.get("base", 0), writer):
-            return Edited(row, wrote=False, held=[Held("", row.body, None, writer.device, open=True)])
+    unseen = [name for name in spec.fields if name in row.marks and _unseen(row.marks[name], change.get("base", 0), writer)]
+    if any(spec.fields[name].policy.facts for name in unseen):
+        return Edited(row, wrote=False, held=[Held("", row.body, None, writer.device, open=True)])
+    lost: dict[int, dict[str, Any]] = {}
+    for name in unseen:
+        if row.marks[name].side is not Side.SERVER:
+            lost.setdefault(row.marks[name].device, {})[name] = row.body[name]
+    held = [Held("", "deleted", values, device, open=True) for device, values in lost.items()]
     marks = row.marks | {EXISTENCE: _mark(writer)}
-    return Edited(msgspec.structs.replace(row, deleted=True, seq=writer.seq, marks=marks), wrote=True, held=[])
+    return Edited(msgspec.structs.replace(row, deleted=True, seq=writer.seq, marks=marks), wrote=True, held=held)
+
+
+def tidy(field: FieldSpec, value: Any) -> Any:
+    """A set without repetitions and in order, a map without removed keys."""
+    match field.policy.kind:
+        case Kind.ADD_WINS:
+            return sorted(set(value))
+        case Kind.KEYED:
+            return {key: value[key] for key in sorted(value) if value[key] is not None}
+        case _:
+            return value
 
 
 def _mark(writer: Writer) -> Mark:
@@ -124,12 +149,11 @@ def _unseen(mark: Mark, base: int, writer: Writer) -> bool:
     return mark.device != writer.device and (mark.seq > base or mark.seq == writer.seq)
 
 
-def _may_move(field: FieldSpec, before: str, after: str, writer: Writer) -> None:
+def _may_move(field: FieldSpec, before: str, after: str, writer: Writer) -> bool:
     flow = field.policy.flow
     assert flow is not None
     roles = flow.moves.get(before, {}).get(after)
-    if roles is None or (writer.role not in roles and writer.role is not Role.SERVER):
-        raise No(f"{field.name} cannot go from {before} to {after}")
+    return roles is not None and (writer.role in roles or writer.role is Role.SERVER)
 
 
 class _Edit:
@@ -137,7 +161,7 @@ class _Edit:
         self.spec, self.row, self.change, self.writer = spec, row, change, writer
         self.base = change.get("base", 0)
         self.body, self.marks = dict(row.body), dict(row.marks)
-        self.adds = {name: dict(marks) for name, marks in row.adds.items()}
+        self.names = {name: dict(marks) for name, marks in row.names.items()}
         self.deleted = row.deleted
         self.wrote = False
         self.held: list[Held] = []
@@ -157,13 +181,15 @@ class _Edit:
         for op, work in works.items():
             for name, value in self.change.get(op, {}).items():
                 field = self.spec.fields[name]
+                if op == "set" and self._stands(field, value):
+                    continue  # to say what stands already takes no right
                 if self.writer.role not in field.policy.writers:
                     raise No(f"may not write {name}")
-                if op not in field.policy.ops and not (op == "set" and self.body.get(name, field.default) == value):
+                if op not in field.policy.ops:
                     raise No(f"{name} does not take {op}")
                 work(field, value)
         seq = self.writer.seq if self.wrote else self.row.seq
-        row = Row(self.row.entity, self.row.id, self.row.scope, seq, self.deleted, self.body, self.marks, self.adds)
+        row = Row(self.row.entity, self.row.id, self.row.scope, seq, self.deleted, self.body, self.marks, self.names)
         return Edited(row, self.wrote, self.held)
 
     def _frozen(self) -> None:
@@ -172,17 +198,34 @@ class _Edit:
             return
         for op in ("set", "inc", "add", "remove", "append", "edit"):
             for name, value in self.change.get(op, {}).items():
-                if name != frozen.field and (op != "set" or name not in self.body or self.body[name] != value):
+                if name != frozen.field and not (op == "set" and self._stands(self.spec.fields[name], value)):
                     raise No("frozen")
 
+    def _stands(self, field: FieldSpec, value: Any) -> bool:
+        current = self.body.get(field.name, field.default)
+        return type(current) is type(value) and bool(current == value)
+
     def _restore(self) -> None:
+        """It comes back for a fact that whoever deleted it did not know, or by being made again knowingly."""
         gone = self.marks[EXISTENCE]
-        names = [name for op in ("set", "inc", "append") for name in self.change.get(op, {})]
-        if not _unseen(gone, self.base, self.writer) or not any(self.spec.fields[name].policy.facts for name in names):
+        again = self.change.get("create") and self.writer.role in self.spec.create
+        if _unseen(gone, self.base, self.writer) and self._tells():
+            self.held.append(Held("", "restored", "deleted", gone.device, open=False))
+        elif not again or not (gone.seq <= self.base and gone.seq != self.writer.seq):
             raise No("deleted")
         self.deleted, self.wrote = False, True
         self.marks[EXISTENCE] = _mark(self.writer)
-        self.held.append(Held("", "restored", "deleted", gone.device, open=False))
+
+    def _tells(self) -> bool:
+        facts = {name: field for name, field in self.spec.fields.items() if field.policy.facts}
+        told = [
+            name for name, value in self.change.get("set", {}).items() if name in facts and not self._stands(facts[name], value)
+        ]
+        told += [name for name, amount in self.change.get("inc", {}).items() if name in facts and amount]
+        for name, entries in self.change.get("append", {}).items():
+            known = {one["id"] for one in self.body.get(name, ())}
+            told += [name for one in entries if name in facts and one["id"] not in known]
+        return bool(told)
 
     def _write(self, field: FieldSpec, value: Any) -> None:
         self.body[field.name], self.marks[field.name], self.wrote = value, _mark(self.writer), True
@@ -203,9 +246,10 @@ class _Edit:
         if kind is Kind.APPEND_ONLY and current != field.default:
             return self._lose(field, current, value)
         moved = self._moved(field)
+        flow = field.policy.flow
+        if flow and not any(_may_move(field, state, value, self.writer) for state in (flow.moves if moved else (current,))):
+            raise No(f"{field.name} cannot go from {current} to {value}")
         if moved is None:
-            if field.policy.flow:
-                _may_move(field, current, value, self.writer)
             return self._write(field, value)
         return self._race(field, moved, current, value)
 
@@ -235,45 +279,46 @@ class _Edit:
         return self._win(field, moved, current, value) if wins else self._lose(field, current, value)
 
     def _set_keys(self, field: FieldSpec, current: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-        moved, after = self._moved(field), dict(current)
+        after, names = dict(current), self.names.setdefault(field.name, {})
         for key, value in values.items():
-            if current.get(key) == value:
+            before, mark = current.get(key), names.get(key)
+            if before == value and type(before) is type(value):
                 continue
-            if moved and key in current:
-                later = (self.writer.stamp, self.writer.device) >= (moved.stamp, moved.device)
-                kept, lost, by = (value, current[key], moved.device) if later else (current[key], value, self.writer.device)
+            if mark and _unseen(mark, self.base, self.writer):
+                later = (self.writer.stamp, self.writer.device) >= (mark.stamp, mark.device)
+                kept, lost, by = (value, before, mark.device) if later else (before, value, self.writer.device)
                 self.held.append(Held(f"{field.name}.{key}", kept, lost, by, open=False))
                 if not later:
                     continue
-            after[key] = value
-        after = {key: value for key, value in after.items() if value is not None}
-        if after != dict(current):
-            self._write(field, after)
+            after[key], names[key] = value, _mark(self.writer)
+            self._write(field, tidy(field, after))
 
     def _inc(self, field: FieldSpec, amount: float) -> None:
         if amount:
             self._write(field, (self.body.get(field.name, field.default) or 0) + amount)
 
     def _add(self, field: FieldSpec, elements: list[str]) -> None:
+        before, names = self.body.get(field.name, ()), self.names.setdefault(field.name, {})
         for element in elements:
-            self.adds.setdefault(field.name, {})[element] = (self.writer.seq, self.writer.device)
-        self._write(field, sorted({*self.body.get(field.name, ()), *elements}))
+            mark = names.get(element)
+            shared = element in before and mark is not None and _unseen(mark, self.base, self.writer)
+            names[element] = _mark(self.writer._replace(device=SEVERAL) if shared else self.writer)
+        self._write(field, sorted({*before, *elements}))
 
     def _remove(self, field: FieldSpec, elements: list[str]) -> None:
-        before = set(self.body.get(field.name, ()))
-        after = set(before)
-        for element in elements:
-            seq, device = self.adds.get(field.name, {}).get(element, (0, self.writer.device))
-            if not _unseen(Mark(seq, 0, device, Side.FIELD), self.base, self.writer):
-                after.discard(element)
-        if after != before:
-            self._write(field, sorted(after))
+        before, names = self.body.get(field.name, ()), self.names.get(field.name, {})
+        gone = {one for one in elements if one not in names or not _unseen(names[one], self.base, self.writer)}
+        if gone & set(before):
+            self._write(field, [one for one in before if one not in gone])
 
     def _append(self, field: FieldSpec, entries: list[dict[str, Any]]) -> None:
-        before = list(self.body.get(field.name, ()))
-        fresh = [one for one in entries if one["id"] not in {other["id"] for other in before}]
-        if fresh:
-            self._write(field, sorted(before + fresh, key=lambda one: (one.get("at", 0), one["id"])))
+        after = {one["id"]: one for one in self.body.get(field.name, ())}
+        for one in entries:
+            if one["id"] not in after:
+                after[one["id"]] = one
+                self._write(field, sorted(after.values(), key=lambda one: (one.get("at", 0), one["id"])))
+            elif after[one["id"]] != one:
+                self._lose(field, after[one["id"]], one)
 
     def _text(self, field: FieldSpec, value: list[str]) -> None:
         current = self.body.get(field.name, field.default) or ""

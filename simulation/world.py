@@ -159,9 +159,6 @@ class World:
 
     async def live(self) -> None:
         self.faults.on = True
-        for party in self.parties:
-            if party.clock is None and self._random.random() < 0.8:
-                party.set_clock()
         haunting = self.scheduler.spawn(self.server.haunt(), "haunt")
         share = self.plan.transactions // len(self.parties)
         lives = [self.scheduler.spawn(self._life(party, share), party.name) for party in self.parties]
