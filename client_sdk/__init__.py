@@ -12,11 +12,13 @@
 Reading: `get(Entity, id)`, `query(Entity, *conditions, order_by=, limit=)`, `watch(Entity | None)`.
 Writing: `edit(label)` gives a `Draft`: `create`, `set`, `inc`, `add`, `remove`, `append`, `edit_text`, `delete`.
 Fate of the work: `outbox()`, `history()`, `parked()` with `retry(n)` and `discard(n)`, `conflicts()`, `status()`, `identity()`.
-Network: `await enrol(url, code, device_name)`, `await sync()`, `sync_in_background()`.
+Network: `await enrol(url, code, device_name)`, `await sync()`, `sync_in_background()`, woken by the server with `listen(...)`.
+Photos and documents: `attachments.attach(tx, ...)`, `await attachments.sync()`, `await attachments.fetch(item)`.
 
 Local operations are plain calls, those that talk to the server are awaited. `docs/howto/build-an-app.md` shows an app of 30 lines.
 """
 
+from client_sdk.attachments import Attachments, File, FileState, NotUploaded, Progress
 from client_sdk.background import BackgroundSync
 from client_sdk.draft import Draft
 from client_sdk.errors import (
@@ -38,25 +40,31 @@ from client_sdk.items import Conflicts, Identity, Item, OutboxState, Outgoing, P
 from client_sdk.query import col
 from client_sdk.replica import Replica
 from client_sdk.transport import HttpTransport, Transport
+from client_sdk.wakeups import Wakeups
 from client_sdk.watch import Watch
 
 __all__ = [
     "AlreadyEnrolled",
+    "Attachments",
     "BackgroundSync",
     "BadReply",
     "Closed",
     "Conflicts",
     "Draft",
+    "File",
+    "FileState",
     "HttpTransport",
     "Identity",
     "Invalid",
     "Item",
     "NotEnrolled",
     "NotFound",
+    "NotUploaded",
     "Offline",
     "OutboxState",
     "Outgoing",
     "Parked",
+    "Progress",
     "Rejected",
     "Replica",
     "Revoked",
@@ -65,6 +73,7 @@ __all__ = [
     "SyncError",
     "Transport",
     "Unreadable",
+    "Wakeups",
     "Watch",
     "Wiped",
     "col",

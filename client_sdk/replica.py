@@ -14,9 +14,10 @@ from weakref import WeakSet
 import msgspec
 
 from client_sdk import ledger
+from client_sdk.attachments import Attachments
 from client_sdk.background import BackgroundSync
 from client_sdk.draft import Draft
-from client_sdk.errors import SdkError, Unreadable
+from client_sdk.errors import NotEnrolled, SdkError, Unreadable, Wiped
 from client_sdk.items import (
     Conflicts,
     E,
@@ -34,6 +35,7 @@ from client_sdk.session import Session
 from client_sdk.store import OutboxRow, Store, SyncLock, ViewRow
 from client_sdk.tables import one, select
 from client_sdk.transport import Transport
+from client_sdk.wakeups import Wakeups
 from client_sdk.watch import Hub, Watch, hub_of
 from sync.codec import decode_body, decode_transaction
 from sync.entities import Conflict
@@ -56,6 +58,9 @@ class Replica:
     any thread, and one file may be open in several replicas, in threads or processes.
     """
 
+    attachments: Attachments
+    """Photos and documents: attach, send, fetch."""
+
     def __init__(self, store: Store, session: Session, hub: Hub, *, clock: Callable[[], int], random: Random, sleep: Sleep) -> None:
         """Use `Replica.open`."""
         self._store, self._session, self._hub, self._clock, self._random, self._sleep = store, session, hub, clock, random, sleep
@@ -77,7 +82,10 @@ class Replica:
         store, hub = Store(path), hub_of(path)
         ledger.prepare(store)
         session = Session(store, SyncLock(path), hub, clock, sleep, transport)
-        return cls(store, session, hub, clock=clock, random=random or SystemRandom(), sleep=sleep)
+        random = random or SystemRandom()
+        replica = cls(store, session, hub, clock=clock, random=random, sleep=sleep)
+        replica.attachments = Attachments(store, hub, path, clock=clock, random=random, sleep=sleep)
+        return replica
 
     def close(self) -> None:
         """End the watches and close the file. A background sync ends at its next step; better stop it before."""
@@ -205,11 +213,21 @@ class Replica:
             self._last_error = None
         except (SdkError, sqlite3.OperationalError) as error:
             self._last_error = f"{type(error).__name__}: {error}"
+            if isinstance(error, Wiped):
+                self.attachments.erase()
             raise
 
     def sync_in_background(self) -> BackgroundSync:
         """Sync after each edit and now and then, with back-off while it fails. Stop it with `await handle.stop()`."""
         return BackgroundSync(self.sync, self._hub, self._random, self._sleep)
+
+    def listen(self, background: BackgroundSync) -> Wakeups:
+        """Have the server wake a background sync when there is something to bring. Stop it with `await handle.stop()`."""
+        device = self._store.device()
+        if device.enrolled is None:
+            raise NotEnrolled("enrol this replica first")
+        token = msgspec.json.decode(device.enrolled, type=Enrolled).token
+        return Wakeups(device.url, token, background.poke, self._random, self._sleep)
 
 
 def _item(entity: type[E], row: ViewRow) -> Item[E]:

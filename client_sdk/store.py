@@ -167,6 +167,10 @@ class Store:
         with self._lock:
             return self._open.execute(sql, values).fetchone()
 
+    def sql(self, statement: str, values: Sequence[Value] = ()) -> list[Any]:
+        """For modules that keep a table of their own in this file."""
+        return self._all(statement, values)
+
     # The device ------------------------------------------------------------------------------------------------------------
 
     def device(self) -> Device:

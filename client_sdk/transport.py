@@ -36,11 +36,11 @@ class HttpTransport:
 @asynccontextmanager
 async def http(url: str) -> AsyncIterator[HttpTransport]:
     """A transport for one round of exchanges. Connections end with the round, so a replica leaves no socket behind."""
-    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, verify=_trust()) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S, verify=trust()) as client:
         yield HttpTransport(client)
 
 
 @cache
-def _trust() -> ssl.SSLContext:
+def trust() -> ssl.SSLContext:
     """Reading the certificates takes longer than an exchange on a good line: once per process."""
     return httpx.create_ssl_context()
