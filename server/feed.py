@@ -22,6 +22,7 @@ import msgspec
 from server.storage import statements
 from server.storage.pool import Connection
 from server.storage.statements import GROUPS
+from server.storage.tables import FOREVER
 from sync.codec import encode_body, newer_than, pick, whole_needed
 from sync.digest import render
 from sync.links import user
@@ -108,7 +109,8 @@ async def pull(connection: Connection, asked: Asked) -> Pulled:
             lapsed = frozenset(asked.digests)
             cursor = msgspec.structs.replace(cursor, have=tuple(sorted(lapsed - set(anew))))
     limit = max(1, min(asked.limit, PAGE_RECORDS_MAX))
-    arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew]
+    began = cursor.head or FOREVER
+    arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew, began]
     if cursor.group < GROUPS:
         rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms)
     else:

@@ -72,21 +72,23 @@ def _page(*, grouped: bool) -> str:
 
     $2 is the user's name as a link source, $3 the checkpoint that the device has applied, $4 how far it has got in this round.
     $6 names the scopes that the device has, null meaning those it reached at $3; $7 those that it gets anew although it has them.
-    While `grouped`, $8 is the group of scopes that arrives and $9 now, in milliseconds, and every scope that is there now is told.
+    $8 is the clock at which the round began; what was granted later waits for the next round. While `grouped`, $9 is the group of
+    scopes that arrives and $10 now, in milliseconds, and every scope that is there now is told.
+
+    A scope is `before` only if the device has held it from $3 until now without a break: of one that left and came back, pages in
+    between may have left out what then changed, so it arrives whole.
     """
     order_rank = f"""
         case when l.target like 'work_order:%' then coalesce((
-            select min(case when abs(a.planned_start - $9) < {DAY_MS} then 0 when a.planned_start >= $9 then 1 else 2 end)
+            select min(case when abs(a.planned_start - $10) < {DAY_MS} then 0 when a.planned_start >= $10 then 1 else 2 end)
             from appointment a where a.tenant_id = $1 and a.work_order = substr(l.target, 12)
         ), 2) when l.target like 'technician:%' then 0 else 2 end"""
     rank, inherited, last = (order_rank, "h.rank", "2") if grouped else ("0", "0", "0")
-    reached = "bool_or(granted <= $3)"
-    before = (
-        f"{reached} and target = any($6::text[])"
-        if grouped
-        else f"case when $6::text[] is null then {reached} else target = any($6) end"
+    has = (
+        "{since} and target = any($6::text[])" if grouped else "case when $6::text[] is null then {since} else target = any($6) end"
     )
-    arrives = "(min(rank) <= $8 or target = any($6))" if grouped else "true"
+    had, kept = (has.format(since=since) for since in ("bool_or(granted <= $3)", f"bool_or(granted <= $3 and revoked = {FOREVER})"))
+    arrives = "(min(rank) <= $9 or target = any($6))" if grouped else "true"
     return f"""
 with p as (
     select $2::text as name, 0::bigint as granted, {FOREVER}::bigint as revoked
@@ -105,8 +107,9 @@ with p as (
     select '{CATALOGUE}', 1, {FOREVER}, {last}
 ), m as materialized (
     select target as scope,
-        {before} and not target = any($7::text[]) as before,
-        bool_or(revoked = {FOREVER}) and {arrives} as now
+        {had} as had,
+        {kept} and not target = any($7::text[]) as before,
+        bool_or(revoked = {FOREVER} and granted <= $8) and {arrives} as now
     from s where granted < revoked
     group by target
     having bool_or(granted <= $3) or bool_or(revoked = {FOREVER})
@@ -119,7 +122,7 @@ with p as (
         from record r
         where tenant_id = $1 and r.scope = m.scope
             and r.seq > greatest($4, case when m.before then $3 else 0 end)
-            and (m.before or not r.deleted)
+            and (m.had or not r.deleted)
         order by r.seq
         fetch first $5 rows with ties
     ) r
@@ -132,7 +135,7 @@ select 0 as kind, seq, incarnation as name, null::text as id, null::bigint as pr
 from clock where tenant_id = $1
 union all
 select case when now then 3 else 1 end, 0, scope, null, null, before, null, null, null, null
-from m where before <> now or (now and $6 is not null)
+from m where (had and not now) or (now and (not before or $6 is not null))
 union all
 select 2, seq, entity, id, prev, before, deleted, body, delta, ver from r
 """
