@@ -44,8 +44,12 @@ def correct(stamp: Stamp, wrote_ms: int, *, offset_ms: int, not_before_ms: int, 
     `not_before_ms` is when the device was enrolled; `now_ms` is the server's time. The result is within `MAX_DRIFT_MS` of the best
     estimate of the true time and never in the future, so a phone set to 2035 wins nothing. Since an HLC never goes back and has
     seen the server's time, a stamp that is not in the future also bounds the estimate from below: a phone that jumps to 2001
-    while offline writes at the time of its last contact, and loses nothing.
+    while offline writes at the time of its last contact, and loses nothing. And where the offset measured now cannot have held
+    when it wrote, since that would lie before the enrolment or in the future, but the raw clock is possible, the clock was right
+    then and has been set since.
     """
+    if not _possible(wrote_ms - offset_ms, not_before_ms, now_ms) and _possible(wrote_ms, not_before_ms, now_ms):
+        offset_ms = 0
     shifted = stamp - offset_ms * TICKS_PER_MS
     estimate_ms = max(wrote_ms - offset_ms, not_before_ms)
     if wall_ms(shifted) <= now_ms:
@@ -54,3 +58,7 @@ def correct(stamp: Stamp, wrote_ms: int, *, offset_ms: int, not_before_ms: int, 
     low = max(estimate_ms - MAX_DRIFT_MS, not_before_ms) * TICKS_PER_MS
     high = min(estimate_ms + MAX_DRIFT_MS, now_ms) * TICKS_PER_MS + TICKS_PER_MS - 1
     return min(max(shifted, low), high)
+
+
+def _possible(at_ms: int, not_before_ms: int, now_ms: int) -> bool:
+    return not_before_ms - MAX_DRIFT_MS <= at_ms <= now_ms + MAX_DRIFT_MS
