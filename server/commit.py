@@ -225,7 +225,7 @@ class _Draft:
         for n, (raw, one) in enumerate(zip(push.raws, parsed, strict=True), push.first_n):
             outcome = self._transaction(push, n, one)
             outcomes.append(Logged(content_hash(raw), outcome))
-            if outcome.kind is OutcomeKind.PARKED and not push.strict:
+            if outcome.kind is OutcomeKind.PARKED and not (push.strict or push.trusted):
                 parked.append(ParkedRow(n, raw, outcome.reasons))
         return Result(push, tuple(outcomes), tuple(parked))
 
@@ -259,7 +259,7 @@ class _Draft:
         if reasons:
             return Outcome(n, OutcomeKind.PARKED, reasons=tuple(reasons))
         if push.bound:
-            clashes += self._late(push, staged.values(), parsed.transaction.label)
+            clashes += self._late(push, staged, parsed)
         self._states |= staged
         for state in staged.values():
             if state.before is None and state.spec.scope.field is None:
@@ -268,14 +268,17 @@ class _Draft:
         kind = OutcomeKind.CONFLICT if held else OutcomeKind.MERGED if concurrent else OutcomeKind.APPLIED
         return Outcome(n, kind, conflicts=held)
 
-    def _late(self, push: Push, staged: Iterable[_State], label: str) -> Iterable[tuple[_State, Clash]]:
-        """One open conflict for each scope that the author held once and holds no longer."""
-        scopes = {
-            state.scope: state for state in staged if state.mask and self._reached.get((push.author.user, state.scope)) is False
-        }
-        for state in scopes.values():
-            held = {"user": push.author.user, "label": label}
-            yield state, Clash("", kept=None, held=held, held_by=push.author.device, open=True, policy=FORMER_HOLDER)
+    def _late(self, push: Push, staged: Mapping[Key, _State], parsed: Parsed) -> Iterable[tuple[_State, Clash]]:
+        """One open conflict for each scope that the author held once and holds no longer; it tells all that was done there."""
+        label = parsed.transaction.label if parsed.transaction else ""
+        for scope in sorted({state.scope for state in staged.values() if state.mask}):
+            if self._reached.get((push.author.user, scope)) is not False:
+                continue
+            there = [(spec, edit) for spec, edit in parsed.edits if staged[spec.name, edit.id].scope == scope]
+            done = [{"entity": spec.name, "id": edit.id, "set": dict(edit.set)} for spec, edit in there]
+            held = {"user": push.author.user, "label": label, "changes": done}
+            subject = staged[there[0][0].name, there[0][1].id]
+            yield subject, Clash("", kept=None, held=held, held_by=push.author.device, open=True, policy=FORMER_HOLDER)
 
     def _state(self, spec: EntitySpec, edit: Edit, staged: Mapping[Key, _State], push: Push) -> _State:
         """The record as it stands now in this commit; raises `Refused` where the author may not know of it or its references."""

@@ -107,11 +107,12 @@ async def call_for_count(tenant: Tenant, move_id: str, _seq: int, move: dict[str
 
 async def keep_extra_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflict: dict[str, Any]) -> Iterable[Change]:
     """Work completed by somebody who no longer had the job is a visit of its own beside the planned one."""
-    if conflict.get("policy") != FORMER_HOLDER or conflict["subject_entity"] != "appointment":
+    if conflict.get("policy") != FORMER_HOLDER:
         return ()
-    held = await tenant.record("appointment", conflict["subject"])
+    done = [c["id"] for c in conflict["held"]["changes"] if c["set"].get("status") == AppointmentStatus.COMPLETED]
     people = await tenant.rows("technician", [projections["technician"].c.user == conflict["held"]["user"]], limit=1)
-    if held is None or not people:
+    held = await tenant.record("appointment", done[0]) if done and people else None
+    if held is None:
         return ()
     visit, technician = msgspec.json.decode(held.fields), people[0].id
     extra_id = f"{held.id}.extra.{technician}"

@@ -9,6 +9,7 @@ from server.rules import slide_window
 from sync.protocol import OutcomeKind
 
 DAY_MS = 86_400_000
+LOOKS = 500
 
 
 async def crew(company: Company) -> tuple[BareDevice, BareDevice, BareDevice]:
@@ -33,10 +34,11 @@ async def rows(company: Company, entity: str) -> dict[str, object]:
 
 
 async def until(company: Company, entity: str, record_id: str) -> object:
-    """Wait for a rule; the rules' task runs whenever this one awaits, so this needs no sleeping."""
-    while record_id not in (found := await rows(company, entity)):
-        pass
-    return found[record_id]
+    """Wait for a rule, within as many looks as no rule ever needs."""
+    for _ in range(LOOKS):
+        if record_id in (found := await rows(company, entity)):
+            return found[record_id]
+    raise AssertionError(f"no {entity} {record_id} came; there are {sorted(found)}")
 
 
 async def test_late_work_is_taken_shown_to_the_office_and_kept_as_a_visit_of_its_own(company: Company) -> None:
@@ -69,8 +71,9 @@ async def test_two_captures_of_one_lead_have_one_master_and_both_are_credited(co
     await office.push(create("appointment", "P2", work_order="W1", technician="T2", status="dispatched"))
     await first.push(create("lead", "L1", need="heat pump", site="S1", captured_by=[first.me.user]))
     await second.push(create("lead", "L2", need="Heat pump", site="S1", captured_by=[second.me.user]))
-    while (await rows(company, "lead"))["L2"].status != "duplicate":  # type: ignore[attr-defined]  # a row
-        pass
+    for _ in range(LOOKS):
+        if (await rows(company, "lead"))["L2"].status == "duplicate":  # type: ignore[attr-defined]  # a row
+            break
     leads = await rows(company, "lead")
     assert set(leads["L1"].captured_by) == {first.me.user, second.me.user}  # type: ignore[attr-defined]  # a row
     manager = BareDevice(company.http, await company.enrol(await company.user("Mia", "manager")))
