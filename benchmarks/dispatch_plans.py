@@ -112,7 +112,7 @@ def day(workers: int, jobs: int, seed: int) -> Problem:
         opens = draw.randrange(7, 15) * HOUR
         windows = (Window(opens, opens + draw.choice((2, 4)) * HOUR),) if draw.random() < 0.5 else ()
         skills_needed = (SkillNeed(f"s{draw.randrange(5)}", draw.choice((1, 1, 2))),) if draw.random() < 0.7 else ()
-        minutes = draw.choice((20, 30, 45, 60, 90))
+        minutes = draw.choice((10, 15, 20, 30, 45))
         work.append(
             Job(
                 id=f"j{j}",

@@ -24,7 +24,6 @@ from dispatch.kernel.route import (
 )
 from dispatch.kernel.shape import (
     AFTER_DEPOT,
-    ALLOWED,
     ARC,
     BEFORE,
     BEGUN,
@@ -42,7 +41,6 @@ from dispatch.kernel.shape import (
     JOB_COUNT,
     JOBS,
     LENGTH,
-    MOST,
     OFFER,
     OPTION,
     OPTIONS,
@@ -373,35 +371,3 @@ def seat_breaks(d: Data, s: State, r: int) -> bool:
             best_gap, sound = 1, False
         s.gap[0, r, best_gap] |= bit
     return relabel(d, s, r) and sound
-
-
-@compiled
-def swap_ways(d: Data, s: State, a: int, b: int) -> bool:
-    """Exchanges all that two ways serve. False when one of them may not, or keeps no times."""
-    n, most = d.jobs.shape[0], max(s.sums[0, a, LENGTH], s.sums[0, b, LENGTH])
-    for r, other in ((a, b), (b, a)):
-        if s.sums[0, r, JOBS] > d.ways[other, MOST]:
-            return False
-        for p in range(s.sums[0, r, LENGTH]):
-            item = s.seq[0, r, p]
-            if item < n and not d.ok[d.ways[other, ROW], item] & ALLOWED:
-                return False
-    for p in range(most):
-        s.seq[0, a, p], s.seq[0, b, p] = s.seq[0, b, p], s.seq[0, a, p]
-    s.sums[0, a, LENGTH], s.sums[0, b, LENGTH] = s.sums[0, b, LENGTH], s.sums[0, a, LENGTH]
-    sound = True
-    for r in (a, b):
-        length = s.sums[0, r, LENGTH]
-        for g in range(length + 3):
-            s.gap[0, r, g] = 0
-        jobs = 0
-        for p in range(length):
-            if s.seq[0, r, p] < n:
-                s.job[WAY_OF, s.seq[0, r, p]] = r
-                jobs += 1
-        s.sums[0, r, JOBS] = jobs
-        s.gap[0, r, 1] = (1 << d.ways[r, PAUSES]) - 1
-        if d.place.shape[0] > n and length > 0:
-            sound = seat_call(d, s, r) and sound
-        sound = settle(d, s, r) and sound
-    return sound

@@ -30,7 +30,6 @@ from dispatch.kernel.shape import (
     OPTIONS_END,
     PACE,
     PAUSES,
-    SHUT,
     TOUCHED_AT,
     USED,
     WAY_OF,
@@ -56,14 +55,11 @@ Trips = Mapping[int, Trip]
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How much a ruin removes on average, its longest string, the share of gaps not looked at, and how often whole ways are emptied
-    or exchanged before the strings."""
+    """How much a ruin removes on average, its longest string, and the share of gaps not looked at."""
 
     removed: float = 10.0
     longest: float = 10.0
     blinks: float = 0.01
-    whole: float = 0.05
-    swap: float = 0.05
 
 
 class Engine:
@@ -240,12 +236,11 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         label=ints(2, ways, cap + 1, 6),
         sums=ints(2, ways, USED + parts),
         job=ints(7, jobs + search.RECALLED),
-        mark=ints(6, ways),
+        mark=ints(5, ways),
         stamp=ints(ways, cap + 2),
         cell=ints(OFFER + 10),
         cost=np.array([0.0, 0.0, *astuple(tuning)]),
         random=np.array([mixed], dtype=np.uint64),
     )
     state.cell[JOB_COUNT] = jobs
-    state.mark[SHUT] = -1
     return state

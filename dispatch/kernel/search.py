@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dispatch.kernel.change import apply_offer, settle, swap_ways, take_out, try_gap
+from dispatch.kernel.change import apply_offer, settle, take_out, try_gap
 from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.route import relabel
 from dispatch.kernel.shape import (
@@ -36,8 +36,6 @@ from dispatch.kernel.shape import (
     RANK,
     REMOVED,
     ROW,
-    SHUT,
-    SWAP,
     TASK,
     TASK_KEY,
     TOKEN,
@@ -46,7 +44,6 @@ from dispatch.kernel.shape import (
     TOUCHED_WAY,
     WAY,
     WAY_OF,
-    WHOLE,
     WORK,
     Data,
     State,
@@ -140,42 +137,6 @@ def take_string(s: State, r: int, j: int, size: int) -> None:
 
 
 @compiled
-def empty_one(s: State, j: int) -> None:
-    """Takes everything off the way of job j, and half the time shuts it for this iteration."""
-    r = s.job[WAY_OF, j]
-    if r < 0:
-        return
-    touch(s, r)
-    for p in range(s.sums[0, r, LENGTH]):
-        item = s.seq[0, r, p]
-        if item < s.cell[JOB_COUNT]:
-            s.job[WAY_OF, item] = -1
-            s.job[TASK, s.cell[WORK]] = item
-            s.cell[WORK] += 1
-    if draw(s) < 0.5:
-        s.mark[SHUT, r] = s.cell[ITERATIONS]
-
-
-@compiled
-def swap_some(d: Data, s: State, j: int) -> bool:
-    """Exchanges what the way of job j serves with another way of a kind near the job, used or not."""
-    a = s.job[WAY_OF, j]
-    width = 0
-    while width < d.kinds_near.shape[1] and d.kinds_near[j, width] >= 0:
-        width += 1
-    if a < 0 or width == 0:
-        return True
-    kind = d.kinds_near[j, int(draw(s) * width)]
-    first, last = d.kind_at[kind], d.kind_at[kind + 1]
-    b = d.kind_ways[first + int(draw(s) * (last - first))]
-    if a == b or s.sums[0, a, LENGTH] + 3 >= s.seq.shape[2] or s.sums[0, b, LENGTH] + 3 >= s.seq.shape[2]:
-        return True
-    touch(s, a)
-    touch(s, b)
-    return swap_ways(d, s, a, b)
-
-
-@compiled
 def ruin(d: Data, s: State) -> bool:
     """Takes strings out of routes near a random job. False when a route left behind keeps no times."""
     n = d.jobs.shape[0]
@@ -186,17 +147,9 @@ def ruin(d: Data, s: State) -> bool:
     seed = int(draw(s) * n)
     if served == 0:
         return True
-    u = draw(s)
-    if u < s.cost[SWAP]:
-        if not swap_some(d, s, seed):
-            return False
-    elif u < s.cost[SWAP] + s.cost[WHOLE]:
-        empty_one(s, seed)
     longest = min(s.cost[LONGEST], served / routes)
     most = 4.0 * s.cost[REMOVED] / (1.0 + longest) - 1.0
     strings = int(draw(s) * most + 1.0)
-    if s.cell[TOUCHED] > 0:
-        strings = s.cell[TOUCHED] + int(draw(s) * 3.0)  # after a large move only a string or two more
     for k in range(-1, d.near.shape[1]):
         if s.cell[TOUCHED] >= strings:
             break
@@ -301,7 +254,7 @@ def find_place(d: Data, s: State, j: int) -> None:
         for w in range(first, last):
             r = d.kind_ways[w]
             empty = s.sums[0, r, JOBS] == 0
-            if empty and (s.mark[SHUT, r] == s.cell[ITERATIONS] or (opened and not d.ways[r, BEGUN])):
+            if empty and opened and not d.ways[r, BEGUN]:
                 continue
             if not empty and last - first > ALIKE:
                 continue

@@ -48,11 +48,11 @@ LENGTH, JOBS, ARC, EXTRA, SPAN, COST, DEPOT, INSIDE, USED = 0, 1, 2, 3, 4, 5, 6,
 WAY_OF, POS, CHOICE, ABSENT_AT, ABSENTEE, TASK, TASK_KEY = 0, 1, 2, 3, 4, 5, 6
 
 # Rows of State.mark: lists of ways (touched in this iteration, unlike the best plan), by way its place in them, best plan's
-# lengths. SHUT: the iteration in which a way was emptied on purpose and is not to be opened again.
-TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SHUT = 0, 1, 2, 3, 4, 5
+# lengths.
+TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH = 0, 1, 2, 3, 4
 
 # Cells of State.cost: cost of the present and of the best plan; then how the search is tuned (see engine.Tuning).
-PRESENT, BEST, REMOVED, LONGEST, BLINKS, WHOLE, SWAP = 0, 1, 2, 3, 4, 5, 6
+PRESENT, BEST, REMOVED, LONGEST, BLINKS = 0, 1, 2, 3, 4
 
 # Cells of State.cell; from OFFER on the best insertion found for a job.
 ABSENT, TOKEN, BLINK, TOUCHED, WORK, FULL, ITERATIONS, DIRTY, JOB_COUNT, OFFER = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -87,7 +87,7 @@ class State(NamedTuple):
     label: Ints  # (2, m, cap + 1, 6): stretch from the start through the items before; stretch from this item to the end
     sums: Ints  # (2, m, columns)
     job: Ints  # (7, n + some)
-    mark: Ints  # (6, m)
+    mark: Ints  # (5, m)
     stamp: Ints  # (m, cap + 2)
     cell: Ints
     cost: npt.NDArray[np.float64]
