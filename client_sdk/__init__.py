@@ -25,6 +25,7 @@ from client_sdk.errors import (
     AlreadyEnrolled,
     BadReply,
     Closed,
+    DiskFull,
     Invalid,
     NotEnrolled,
     NotFound,
@@ -32,9 +33,11 @@ from client_sdk.errors import (
     Rejected,
     Revoked,
     SdkError,
+    StorageError,
     SyncError,
     Unreadable,
     Wiped,
+    WrongKey,
 )
 from client_sdk.items import Conflicts, Identity, Item, OutboxState, Outgoing, Parked, Status
 from client_sdk.query import col
@@ -50,6 +53,7 @@ __all__ = [
     "BadReply",
     "Closed",
     "Conflicts",
+    "DiskFull",
     "Draft",
     "File",
     "FileState",
@@ -70,11 +74,13 @@ __all__ = [
     "Revoked",
     "SdkError",
     "Status",
+    "StorageError",
     "SyncError",
     "Transport",
     "Unreadable",
     "Wakeups",
     "Watch",
     "Wiped",
+    "WrongKey",
     "col",
 ]

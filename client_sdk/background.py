@@ -1,7 +1,6 @@
 """Syncing without being asked: at once after an edit, now and then otherwise, more and more rarely while it fails."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from random import Random
 from types import TracebackType
@@ -74,8 +73,8 @@ class BackgroundSync:
                     self.failures = 0
                 except (Revoked, Wiped, NotEnrolled, Closed):
                     return
-                except (SdkError, sqlite3.OperationalError):
-                    # `status()` tells of it. OperationalError: the disk is full or the file is locked; that may pass.
+                except SdkError:
+                    # `status()` tells of it. No network, a full disk, a file that is locked for long: all may pass.
                     self.failures += 1
                 await self._pause(backoff_s(self.failures, self._random) if self.failures else INTERVAL_S)
         finally:

@@ -35,6 +35,18 @@ class Closed(SdkError):
     """The replica was closed."""
 
 
+class StorageError(SdkError):
+    """The device's storage does not do what it should: no room, no access, a damaged file, or a lock that is held for too long."""
+
+
+class DiskFull(StorageError):
+    """No room on the device. What was to be stored is not, not even in part; what was stored before is safe."""
+
+
+class WrongKey(StorageError):
+    """The file does not open with this key, or is no replica."""
+
+
 class SyncError(SdkError):
     """An exchange did not succeed. What was to be sent is kept and is sent again."""
 

@@ -72,7 +72,8 @@ class Conflicts(msgspec.Struct, frozen=True):
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """Who this device is, from its enrolment."""
+    """Who this device is, from its enrolment. A replica whose file turned out to be a copy goes on as a device of its own: then
+    `device` is another, and `epoch` one more."""
 
     device: str
     user: str
@@ -80,6 +81,7 @@ class Identity(msgspec.Struct, frozen=True):
     role: str
     tenant: str
     technician: str | None
+    epoch: int = 1
 
 
 class Status(msgspec.Struct, frozen=True):

@@ -27,13 +27,13 @@ from sync.codec import decode_body, decode_transaction, encode_body
 from sync.digest import scope_digest
 from sync.merge import Edit
 from sync.protocol import Change, Outcome, OutcomeKind, Page, Reply, Transaction, WireRecord
-from sync.schema import REGISTRY
 
 KEPT_DONE: Final = 5_000
 """How many of the last transactions stay in the file after their checkpoint, for a server restored from a backup."""
 
 _encode: Final = msgspec.json.Encoder().encode
 _page: Final = msgspec.json.Decoder(Page)
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def prepare(store: Store) -> None:
@@ -51,7 +51,7 @@ def prepare(store: Store) -> None:
 def _place(store: Store) -> None:
     """Give records of entities that an older version of the app did not know their scope, and drop those of scopes left since."""
     held = set(store.scopes())
-    for spec in REGISTRY.values():
+    for spec in store.registry.values():
         for record_id, row in store.unscoped(spec.name):
             scope = spec.scope_of(record_id, decode_body(row.body))
             if scope in held:
@@ -66,24 +66,21 @@ def _place(store: Store) -> None:
 def commit(store: Store, draft: Draft, now_ms: int) -> set[Key]:
     """Store a draft as the next transaction and show it. Returns the records that it touches."""
     with store.write():
-        transaction = _number(store, draft.changes, draft.label, now_ms)
-        draft.n = transaction.n
-        return _enqueue(store, transaction)
+        n, keys = _enqueue(store, draft.changes, draft.label, now_ms)
+    draft.n = n
+    return keys
 
 
-def _number(store: Store, changes: tuple[Change, ...], label: str, now_ms: int) -> Transaction:
+def _enqueue(store: Store, changes: tuple[Change, ...], label: str, now_ms: int) -> tuple[int, set[Key]]:
     device = store.device()
     n, stamp = device.n + 1, tick(device.stamp, now_ms)
     store.count_up(n, stamp)
-    return Transaction(n, stamp, now_ms, changes, label)
-
-
-def _enqueue(store: Store, transaction: Transaction) -> set[Key]:
+    transaction = Transaction(n - device.before, stamp, now_ms, changes, label)
     raw, keys = _encode(transaction), keys_of(transaction)
-    store.enqueue(transaction.n, raw, keys)
+    store.enqueue(n, raw, keys)
     # What is shown already has every earlier edit: only the new ones go on top, however long the queue is.
-    for (entity, record_id), edits in edits_of(raw).items():
-        spec, base = REGISTRY[entity], store.base((entity, record_id))
+    for (entity, record_id), edits in edits_of(raw, store.registry).items():
+        spec, base = store.registry[entity], store.base((entity, record_id))
         shown = store.view(one(spec, record_id))
         after = replay(spec, decode_body(shown[0].body) if shown else None, edits)
         if after is None:
@@ -91,7 +88,7 @@ def _enqueue(store: Store, transaction: Transaction) -> set[Key]:
         else:
             row = table_of(spec).row(record_id, base.seq if base else 0, encode_body(after), after, pending=True)
             store.show(entity, [row])
-    return set(keys)
+    return n, set(keys)
 
 
 def retry(store: Store, n: int, now_ms: int) -> set[Key]:
@@ -101,7 +98,7 @@ def retry(store: Store, n: int, now_ms: int) -> set[Key]:
             raise NotFound(f"there is no parked transaction {n}")
         parked = decode_transaction(store.raw(n))
         changes = tuple(msgspec.structs.replace(change, base=_base_seq(store, change)) for change in parked.changes)
-        return _enqueue(store, _number(store, changes, parked.label, now_ms))
+        return _enqueue(store, changes, parked.label, now_ms)[1]
 
 
 def _base_seq(store: Store, change: Change) -> int:
@@ -122,9 +119,10 @@ def discard(store: Store, n: int) -> None:
 def receive(store: Store, reply: Reply, now_ms: int, *, compared: bool = False) -> set[Key]:
     """Store a reply: its outcomes, and its page staged or, at a checkpoint, published. Returns the records that changed."""
     with store.write():
-        changed = _reopen(store, reply.taken + 1)
+        before = store.device().before
+        changed = _reopen(store, before + reply.taken + 1)
         for outcome in reply.outcomes:
-            changed |= _settle(store, outcome)
+            changed |= _settle(store, msgspec.structs.replace(outcome, n=before + outcome.n))
         if reply.page and reply.page.more:
             _stage(store, reply.page)
         elif reply.page:
@@ -146,6 +144,19 @@ def reopen(store: Store, n: int) -> set[Key]:
         changed = _reopen(store, n)
         refresh(store, changed)
         return changed
+
+
+def renew(store: Store, enrolled: bytes) -> None:
+    """Take up a new identity: what has no outcome yet is numbered 1, 2, 3 … in its log and is the same in every other byte.
+
+    Within the file every transaction keeps its number, which the app may have noted.
+    """
+    with store.write():
+        waiting = store.waiting()
+        before = waiting[0][0] - 1 if waiting else store.device().n
+        for n, raw in waiting:
+            store.set_raw(n, _encode(_members.decode(raw) | {"n": msgspec.Raw(_encode(n - before))}))
+        store.renew(enrolled, before)
 
 
 def restart(store: Store) -> None:
@@ -203,7 +214,7 @@ def _apply(store: Store, page: Page) -> set[Key]:
     for scope in page.enter:
         changed |= store.drop_scope(scope)
         store.enter_scope(scope)
-    store.put_base((r.entity, r.id, _scope_of(r), r.seq, encode_body(r.fields)) for r in page.whole)
+    store.put_base((r.entity, r.id, _scope_of(store, r), r.seq, encode_body(r.fields)) for r in page.whole)
     changed.update((record.entity, record.id) for record in page.whole)
     for record in page.delta:
         # A delta of a record that is not held belongs to a scope that came in mid-round: it arrives whole in the next one.
@@ -215,9 +226,9 @@ def _apply(store: Store, page: Page) -> set[Key]:
     return changed
 
 
-def _scope_of(record: WireRecord) -> str:
+def _scope_of(store: Store, record: WireRecord) -> str:
     """'' while this version of the app does not know the entity; `prepare` finds the scope once it does."""
-    spec = REGISTRY.get(record.entity)
+    spec = store.registry.get(record.entity)
     try:
         return spec.scope_of(record.id, record.fields) if spec else ""
     except KeyError as error:
@@ -254,13 +265,13 @@ def refresh(store: Store, keys: Iterable[Key]) -> None:
     shown: dict[str, list[tuple[Value, ...]]] = {}
     hidden: dict[str, list[str]] = {}
     for key in keys:
-        spec = REGISTRY.get(key[0])
+        spec = store.registry.get(key[0])
         if spec is None:
             continue
         numbers, base = overlaid.get(key, ()), store.base(key)
         for n in numbers:
             if n not in pending:
-                pending[n] = edits_of(store.raw(n))
+                pending[n] = edits_of(store.raw(n), store.registry)
         raw = base.body if base else b""
         body = decode_body(base.body) if base else None
         if numbers:

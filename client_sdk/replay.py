@@ -1,6 +1,6 @@
 """What the device shows of a record: its base body with the device's own pending edits on top, in their order. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -10,7 +10,7 @@ from sync.codec import decode_body, decode_edit, decode_transaction
 from sync.merge import Edit, Refused
 from sync.overlay import overlay
 from sync.protocol import Transaction
-from sync.schema import REGISTRY, Body, EntitySpec
+from sync.schema import Body, EntitySpec
 
 
 def replay(spec: EntitySpec, body: Body | None, edits: Iterable[Edit]) -> Body | None:
@@ -26,21 +26,21 @@ def keys_of(transaction: Transaction) -> tuple[Key, ...]:
     return tuple(dict.fromkeys((change.entity, change.id) for change in transaction.changes))
 
 
-def edits_of(raw: bytes) -> dict[Key, list[Edit]]:
+def edits_of(raw: bytes, registry: Mapping[str, EntitySpec]) -> dict[Key, list[Edit]]:
     """The edits of an outbox entry by record.
 
     What another version of the app wrote and this one cannot read is left out of the view; it is sent all the same, and the
     server has the last word.
     """
     edits: dict[Key, list[Edit]] = {}
-    for key, edit in _readable(raw):
+    for key, edit in _readable(raw, registry):
         edits.setdefault(key, []).append(edit)
     return edits
 
 
-def _readable(raw: bytes) -> Iterator[tuple[Key, Edit]]:
+def _readable(raw: bytes, registry: Mapping[str, EntitySpec]) -> Iterator[tuple[Key, Edit]]:
     for change in decode_transaction(raw).changes:
-        spec = REGISTRY.get(change.entity)
+        spec = registry.get(change.entity)
         if spec is None:
             continue
         try:

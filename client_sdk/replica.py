@@ -1,9 +1,8 @@
 """The replica: what an app holds in its hand."""
 
 import asyncio
-import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random, SystemRandom
@@ -41,7 +40,7 @@ from sync.codec import decode_body, decode_transaction
 from sync.entities import Conflict
 from sync.ids import RANDOM_BYTES, ulid
 from sync.protocol import Enrolled, Outcome
-from sync.schema import REGISTRY, Body, Entity
+from sync.schema import REGISTRY, Body, Entity, EntitySpec
 
 Sleep = Callable[[float], Awaitable[object]]
 _STATES = tuple(OutboxState)
@@ -76,10 +75,16 @@ class Replica:
         random: Random | None = None,
         sleep: Sleep = asyncio.sleep,
         transport: Transport | None = None,
+        key: str | None = None,
+        registry: Mapping[str, EntitySpec] = REGISTRY,
     ) -> "Replica":
-        """Open or create the file at `path`. `clock` gives milliseconds since 1970; `transport` replaces HTTP."""
+        """Open or create the file at `path`. `clock` gives milliseconds since 1970; `transport` replaces HTTP.
+
+        With a `key` the file is encrypted (this needs the extra `truckroll[encryption]`); it is always opened with the same key.
+        Raises `WrongKey` if that does not fit. `registry` has the entities that the app knows.
+        """
         path = Path(path)
-        store, hub = Store(path), hub_of(path)
+        store, hub = Store(path, key=key, registry=registry), hub_of(path)
         ledger.prepare(store)
         session = Session(store, SyncLock(path), hub, clock, sleep, transport)
         random = random or SystemRandom()
@@ -149,7 +154,7 @@ class Replica:
 
     def _look(self, key: Key) -> tuple[int, Body | None]:
         with self._store.read():
-            base, rows = self._store.base(key), self._store.view(one(REGISTRY[key[0]], key[1]))
+            base, rows = self._store.base(key), self._store.view(one(self._store.registry[key[0]], key[1]))
         return base.seq if base else 0, decode_body(rows[0].body) if rows else None
 
     # What became of it -----------------------------------------------------------------------------------------------------
@@ -207,11 +212,15 @@ class Replica:
         return msgspec.convert(enrolled, Identity, from_attributes=True)
 
     async def sync(self) -> None:
-        """Deliver everything that waits and bring the replica up to date. Raises a `SyncError` if that does not work out now."""
+        """Deliver everything that waits and bring the replica up to date.
+
+        Raises a `SyncError` if that does not work out now, and `DiskFull` if there is no room for what came: then the replica
+        shows what it showed before. In both cases a later sync makes up for it.
+        """
         try:
             await self._session.sync()
             self._last_error = None
-        except (SdkError, sqlite3.OperationalError) as error:
+        except SdkError as error:
             self._last_error = f"{type(error).__name__}: {error}"
             if isinstance(error, Wiped):
                 self.attachments.erase()

@@ -15,11 +15,12 @@ from client_sdk.watch import Hub
 from sync.protocol import Enrolled, Enrolment, Exchange, Problem, Reply
 
 T = TypeVar("T")
+Batch = list[tuple[int, bytes]]
+"""Transactions by number, in order."""
 
 MAX_TRANSACTIONS: Final = 200
 MAX_BYTES: Final = 1_000_000
 COMPARE_EVERY_MS: Final = 86_400_000
-RESTORED: Final = "incarnation"
 LOCK_RETRY_S: Final = 0.05
 _BUSY: Final = frozenset({408, 425, 429})
 _JSON: Final = {"Content-Type": "application/json"}
@@ -38,12 +39,36 @@ class Next(enum.Enum):
     DONE = "nothing: both sides are even"
 
 
-class Repairable(Rejected):
-    """The server lost something that the device makes up for: `RESTORED`, or the number from which it misses transactions."""
+class Flaw(enum.StrEnum):
+    """What may be wrong between a device's log and the server's that a device mends by itself; the rule of a 409."""
 
-    def __init__(self, problem: Problem, repair: str | int) -> None:
+    RESTORED = "incarnation"
+    """The server was restored from a backup: the cursor is of a time that it does not know."""
+    GAP = "gap"
+    """It misses transactions from a number on."""
+    CLONED = "cloned"
+    """It had the transaction of a number before, with other content. Two installations share one identity, each a copy of one
+    file, or the file was restored from a backup that is older than the last exchange."""
+    EPOCH = "epoch"
+    """The log that this device writes to is closed."""
+
+
+class Flawed(Rejected):
+    """A refusal for a flaw that can be mended; `n` is the transaction that it begins with, as the server counts."""
+
+    def __init__(self, problem: Problem, flaw: Flaw, n: int = 0) -> None:
         super().__init__(problem)
-        self.repair = repair
+        self.flaw, self.n = flaw, n
+
+
+class Mending:
+    """What a round of exchanges has mended so far. Each flaw is mended once a round: a server that insists is not believed."""
+
+    def __init__(self) -> None:
+        self.done: set[tuple[Flaw, int]] = set()
+        self.renew_at: int | None = None
+        """The transaction from which on everything goes under a new identity, once all before it have their outcome."""
+        self.renewed = False
 
 
 class Session:
@@ -76,33 +101,61 @@ class Session:
 
     async def sync(self) -> None:
         """Exchange until every transaction has an outcome and a checkpoint has come."""
-        device = self._store.device()
-        if device.enrolled is None:
+        if self._store.device().enrolled is None:
             raise NotEnrolled("enrol this replica first")
-        me = _enrolled.decode(device.enrolled)
-        async with self._exclusive(), self._connected(device.url) as transport:
+        async with self._exclusive(), self._connected(self._store.device().url) as transport:
             try:
-                await self._until_even(transport, me)
+                await self._until_even(transport)
             except Revoked:
                 with self._store.write():
                     self._store.set_revoked(revoked=True)
                 raise
 
-    async def _until_even(self, transport: Transport, me: Enrolled) -> None:
-        repaired: set[str | int] = set()
+    async def _until_even(self, transport: Transport) -> None:
+        mending = Mending()
         then = Next.COMPARE if self._compares() else Next.MORE
         while then is not Next.DONE:
+            batch = _until(self._batch(), mending.renew_at)
+            if mending.renew_at is not None and not batch:
+                await self._renew(transport)
+                mending.renew_at, mending.renewed = None, True
+                continue
             try:
-                then = await self._exchange(transport, me, compare=then is Next.COMPARE)
-            except Repairable as found:
-                if found.repair in repaired:
-                    raise
-                repaired.add(found.repair)
+                then = await self._exchange(transport, batch, compare=then is Next.COMPARE)
+            except Flawed as found:
                 then = Next.MORE
-                if found.repair == RESTORED:
-                    ledger.restart(self._store)
-                else:
-                    self._hub.changed(ledger.reopen(self._store, int(found.repair)))
+                self._mend(found, mending)
+
+    def _mend(self, found: Flawed, mending: Mending) -> None:
+        """Make up for a flaw, or raise it again if that has not helped."""
+        n = self._store.device().before + found.n
+        if (found.flaw, n) in mending.done or (mending.renewed and found.flaw in (Flaw.CLONED, Flaw.EPOCH)):
+            raise found
+        mending.done.add((found.flaw, n))
+        match found.flaw:
+            case Flaw.RESTORED:
+                ledger.restart(self._store)
+            case Flaw.GAP:
+                self._hub.changed(ledger.reopen(self._store, n))
+            case Flaw.CLONED:
+                mending.renew_at = n if mending.renew_at is None else min(n, mending.renew_at)
+            case Flaw.EPOCH:
+                mending.renew_at = 0
+
+    async def _renew(self, transport: Transport) -> None:
+        """Become a device of its own. Killed before the reply is stored, it does so again; a device that nobody uses is left."""
+        me = self._me()
+        answer = await _post(transport, "/v1/renew", b"", _bearer(me))
+        if _decoded(_enrolled, answer).user != me.user:
+            raise BadReply("the renewed identity is another user's")
+        ledger.renew(self._store, answer)
+
+    def _me(self) -> Enrolled:
+        """Asked while the sync lock is held: another process may have renewed the identity while this one waited for it."""
+        enrolled = self._store.device().enrolled
+        if enrolled is None:
+            raise NotEnrolled("enrol this replica first")
+        return _enrolled.decode(enrolled)
 
     @asynccontextmanager
     async def _exclusive(self) -> AsyncIterator[None]:
@@ -113,18 +166,18 @@ class Session:
         finally:
             self._lock.release()
 
-    async def _exchange(self, transport: Transport, me: Enrolled, *, compare: bool) -> Next:
+    async def _exchange(self, transport: Transport, batch: Batch, *, compare: bool) -> Next:
         """One request and its reply."""
-        device, batch = self._store.device(), self._batch()
+        device, me = self._store.device(), self._me()
         request = Exchange(
             epoch=me.epoch,
             sent_ms=self._clock(),
             cursor=device.staged_cursor or device.cursor,
-            first=batch[0][0] if batch else 1,
+            first=batch[0][0] - device.before if batch else 1,
             transactions=tuple(msgspec.Raw(raw) for _, raw in batch),
             digests=ledger.digests(self._store) if compare else None,
         )
-        answer = await _post(transport, "/v1/sync", _encode(request), {"Authorization": f"Bearer {me.token}"})
+        answer = await _post(transport, "/v1/sync", _encode(request), _bearer(me))
         reply = _decoded(_reply, answer)
         changed = ledger.receive(self._store, reply, self._clock(), compared=compare)
         if changed:
@@ -148,9 +201,9 @@ class Session:
         settled = device.cursor is not None and device.staged_cursor is None
         return settled and device.compared_ms is not None and self._clock() - device.compared_ms >= COMPARE_EVERY_MS
 
-    def _batch(self) -> list[tuple[int, bytes]]:
+    def _batch(self) -> Batch:
         """The oldest transactions without an outcome, up to a size that a poor line carries; at least one if there is any."""
-        batch: list[tuple[int, bytes]] = []
+        batch: Batch = []
         size = 0
         for n, raw in self._store.waiting(MAX_TRANSACTIONS):
             size += len(raw)
@@ -174,12 +227,23 @@ async def _post(transport: Transport, path: str, body: bytes, headers: dict[str,
     problem = _decoded(_problem, answer)
     if status == 401:
         raise Revoked(problem)
-    if status == 409 and problem.rule == RESTORED:
-        raise Repairable(problem, RESTORED)
-    expected = problem.extra.get("expected")
-    if status == 409 and problem.rule == "gap" and isinstance(expected, int):
-        raise Repairable(problem, expected)
+    if status == 409 and (flawed := _flawed(problem)):
+        raise flawed
     raise Rejected(problem)
+
+
+def _flawed(problem: Problem) -> Flawed | None:
+    first = {"gap": "expected", "cloned": "n"}.get(problem.rule)
+    n = problem.extra.get(first) if first else 0
+    return Flawed(problem, Flaw(problem.rule), n) if problem.rule in list(Flaw) and isinstance(n, int) else None
+
+
+def _until(batch: Batch, end: int | None) -> Batch:
+    return batch if end is None else [(n, raw) for n, raw in batch if n < end]
+
+
+def _bearer(me: Enrolled) -> dict[str, str]:
+    return {"Authorization": f"Bearer {me.token}"}
 
 
 def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes) -> T:

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from client_sdk.driver import OWNER_ONLY, Connection, Cursor, opened, told
 from client_sdk.errors import Closed, SdkError
 from client_sdk.items import Key, OutboxState
 from client_sdk.tables import PREFIX, Value, layout, table_of
 from sync.codec import decode_body, encode_body
-from sync.schema import REGISTRY
+from sync.schema import REGISTRY, EntitySpec
 
-BUSY_S: Final = 30.0
-VERSION: Final = 1
 _SCHEMA: Final = (
     """CREATE TABLE device (
          one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -49,10 +48,14 @@ _SCHEMA: Final = (
     "CREATE INDEX touched_n ON touched (n)",
     "CREATE TABLE stage (k INTEGER PRIMARY KEY, page BLOB NOT NULL)",
 )
+_VERSIONS: Final = (_SCHEMA, ("ALTER TABLE device ADD COLUMN before INTEGER NOT NULL DEFAULT 0",))
+"""What brings a file from each version to the next one."""
+VERSION: Final = len(_VERSIONS)
 
 
 class Device(NamedTuple):
-    """The one row of `device`."""
+    """The one row of `device`. `n` is the last transaction's number in this file, `before` how many of them belong to earlier
+    identities: the server knows transaction `n` of this identity as `n - before`."""
 
     layout: str
     url: str
@@ -65,6 +68,7 @@ class Device(NamedTuple):
     synced_ms: int | None
     compared_ms: int | None
     revoked: bool
+    before: int
 
 
 class BaseRow(NamedTuple):
@@ -87,25 +91,32 @@ class OutboxRow(NamedTuple):
 
 
 class Store:
-    """One connection, used by any thread, by one at a time. Methods that write are called inside `with store.write():`."""
+    """One connection, used by any thread, by one at a time. Methods that write are called inside `with store.write():`.
 
-    def __init__(self, path: Path) -> None:
+    `registry` has the entities that this app was built on.
+    """
+
+    def __init__(self, path: Path, *, key: str | None = None, registry: Mapping[str, EntitySpec] = REGISTRY) -> None:
+        self.registry = registry
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = sqlite3.connect(
-            path, timeout=BUSY_S, isolation_level=None, check_same_thread=False
-        )
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
-        self._connection.execute("PRAGMA synchronous = FULL")
-        self._prepare()
+        self._connection: Connection | None
+        self._connection, self._errors = opened(path, key)
+        try:
+            self._all("PRAGMA journal_mode = WAL")
+            # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
+            self._run("PRAGMA synchronous = FULL")
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
 
     def _prepare(self) -> None:
-        if self._version() == 0:
+        if self._version() < VERSION:
             with self.write():
-                if self._version() == 0:  # no other process has made the tables meanwhile
-                    for statement in _SCHEMA:
+                for statements in _VERSIONS[self._version() :]:  # asked again: another process may have done it meanwhile
+                    for statement in statements:
                         self._run(statement)
-                    self._run(f"PRAGMA user_version = {VERSION:d}")
+                self._run(f"PRAGMA user_version = {VERSION:d}")
         if self._version() != VERSION:
             raise SdkError(f"this file is of version {self._version()}; this app reads version {VERSION}")
 
@@ -146,26 +157,38 @@ class Store:
                 self._run("COMMIT")
 
     @property
-    def _open(self) -> sqlite3.Connection:
+    def _open(self) -> Connection:
         if self._connection is None:
             raise Closed("this replica was closed")
         return self._connection
 
-    def _run(self, sql: str, values: Sequence[Value] = ()) -> sqlite3.Cursor:
+    def _run(self, sql: str, values: Sequence[Value] = ()) -> Cursor:
         with self._lock:
-            return self._open.execute(sql, values)
+            try:
+                return self._open.execute(sql, values)
+            except self._errors as error:
+                raise told(error) from error
 
     def _many(self, sql: str, rows: Iterable[Sequence[Value]]) -> None:
         with self._lock:
-            self._open.executemany(sql, rows)
+            try:
+                self._open.executemany(sql, rows)
+            except self._errors as error:
+                raise told(error) from error
 
     def _all(self, sql: str, values: Sequence[Value] = ()) -> list[Any]:
         with self._lock:
-            return self._open.execute(sql, values).fetchall()
+            try:
+                return self._open.execute(sql, values).fetchall()
+            except self._errors as error:
+                raise told(error) from error
 
     def _one(self, sql: str, values: Sequence[Value] = ()) -> Any:
         with self._lock:
-            return self._open.execute(sql, values).fetchone()
+            try:
+                return self._open.execute(sql, values).fetchone()
+            except self._errors as error:
+                raise told(error) from error
 
     def sql(self, statement: str, values: Sequence[Value] = ()) -> list[Any]:
         """For modules that keep a table of their own in this file."""
@@ -176,7 +199,7 @@ class Store:
     def device(self) -> Device:
         row = Device(
             *self._one(
-                """SELECT layout, url, enrolled, n, stamp, cursor, staged_cursor, staged, synced_ms, compared_ms, revoked
+                """SELECT layout, url, enrolled, n, stamp, cursor, staged_cursor, staged, synced_ms, compared_ms, revoked, before
                    FROM device"""
             )
         )
@@ -184,7 +207,11 @@ class Store:
 
     def enrol(self, url: str, enrolled: bytes) -> bool:
         """Whether this file was free; then it is this device's."""
-        return self._run("UPDATE device SET url = ?, enrolled = ? WHERE enrolled IS NULL", (url, enrolled)).rowcount == 1
+        return bool(self._all("UPDATE device SET url = ?, enrolled = ? WHERE enrolled IS NULL RETURNING 1", (url, enrolled)))
+
+    def renew(self, enrolled: bytes, before: int) -> None:
+        """Take up another identity, whose log begins after transaction `before`."""
+        self._run("UPDATE device SET enrolled = ?, before = ?", (enrolled, before))
 
     def count_up(self, n: int, stamp: int) -> None:
         self._run("UPDATE device SET n = ?, stamp = ?", (n, stamp))
@@ -225,7 +252,11 @@ class Store:
         found: bytes = self._one("SELECT raw FROM outbox WHERE n = ?", (n,))[0]
         return found
 
-    def waiting(self, limit: int) -> list[tuple[int, bytes]]:
+    def set_raw(self, n: int, raw: bytes) -> None:
+        self._run("UPDATE outbox SET raw = ? WHERE n = ?", (raw, n))
+
+    def waiting(self, limit: int = -1) -> list[tuple[int, bytes]]:
+        """The oldest transactions without an outcome; all of them without a limit."""
         return self._all("SELECT n, raw FROM outbox WHERE state = 'waiting' ORDER BY n LIMIT ?", (limit,))
 
     def outbox(self, states: Sequence[OutboxState], *, closed: bool = True) -> list[OutboxRow]:
@@ -246,7 +277,7 @@ class Store:
         self._run("UPDATE outbox SET state = ?, outcome = ? WHERE n = ?", (state, outcome, n))
 
     def close_parked(self, n: int) -> bool:
-        return self._run("UPDATE outbox SET closed = 1 WHERE n = ? AND state = 'parked' AND NOT closed", (n,)).rowcount == 1
+        return bool(self._all("UPDATE outbox SET closed = 1 WHERE n = ? AND state = 'parked' AND NOT closed RETURNING 1", (n,)))
 
     def untouch_arrived(self) -> set[Key]:
         """Take confirmed transactions out of the overlay of those records that the device has of the server's present."""
@@ -270,8 +301,8 @@ class Store:
 
     def keeps_from(self, n: int) -> bool:
         """Whether every transaction from `n` on is still here."""
-        last, kept = self._one("SELECT device.n, (SELECT count(*) FROM outbox WHERE n >= ?) FROM device", (n,))
-        return bool(0 < n <= last and kept == last - n + 1)
+        before, last, kept = self._one("SELECT before, device.n, (SELECT count(*) FROM outbox WHERE n >= ?) FROM device", (n,))
+        return bool(before < n <= last and kept == last - n + 1)
 
     def answered_from(self, n: int) -> list[OutboxRow]:
         rows = self._all("SELECT n, raw, state, outcome FROM outbox WHERE n >= ? AND state <> 'waiting' ORDER BY n", (n,))
@@ -332,12 +363,12 @@ class Store:
 
     def drop_base(self, key: Key) -> None:
         """Remove a record, or mark it as leaving while pending work rests on it."""
-        marked = self._run(
+        marked = self._all(
             """UPDATE base SET leaving = 1 WHERE entity = ? AND id = ?
-               AND EXISTS (SELECT 1 FROM touched t WHERE t.entity = base.entity AND t.id = base.id)""",
+               AND EXISTS (SELECT 1 FROM touched t WHERE t.entity = base.entity AND t.id = base.id) RETURNING 1""",
             key,
         )
-        if marked.rowcount == 0:
+        if not marked:
             self._run("DELETE FROM base WHERE entity = ? AND id = ?", key)
 
     def drop_scope(self, scope: str) -> set[Key]:
@@ -384,22 +415,22 @@ class Store:
     # Derived tables --------------------------------------------------------------------------------------------------------
 
     def has_layout(self) -> bool:
-        return self.device().layout == layout()
+        return self.device().layout == layout(self.registry)
 
     def make_tables(self) -> None:
         """Drop the derived tables and create those of the present declarations, empty."""
         for (name,) in self._all("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 5) = ?", (PREFIX,)):
             self._run(f'DROP TABLE "{name}"')
-        for spec in REGISTRY.values():
+        for spec in self.registry.values():
             for statement in table_of(spec).create:
                 self._run(statement)
-        self._run("UPDATE device SET layout = ?", (layout(),))
+        self._run("UPDATE device SET layout = ?", (layout(self.registry),))
 
     def show(self, entity: str, rows: Iterable[Sequence[Value]]) -> None:
-        self._many(table_of(REGISTRY[entity]).upsert, rows)
+        self._many(table_of(self.registry[entity]).upsert, rows)
 
     def hide(self, entity: str, ids: Iterable[str]) -> None:
-        self._many(table_of(REGISTRY[entity]).delete, ((record_id,) for record_id in ids))
+        self._many(table_of(self.registry[entity]).delete, ((record_id,) for record_id in ids))
 
     def view(self, statement: tuple[str, Sequence[Value]]) -> list[ViewRow]:
         rows = self._all(*statement)
@@ -418,6 +449,7 @@ class SyncLock:
 
     def acquire(self) -> bool:
         """Take the lock if it is free; never waits."""
+        self._path.touch(OWNER_ONLY)
         connection = sqlite3.connect(self._path, timeout=0, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("BEGIN EXCLUSIVE")
@@ -425,7 +457,7 @@ class SyncLock:
             connection.close()
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 return False
-            raise
+            raise told(error) from error
         self._connection = connection
         return True
 

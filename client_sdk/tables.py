@@ -5,14 +5,14 @@ when the declarations change, they are dropped and filled again from base record
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from client_sdk.query import Comparison, Condition, Either, Order, Test
-from sync.schema import REGISTRY, Body, Column, Entity, EntitySpec
+from sync.schema import Body, Column, Entity, EntitySpec
 
 LAYOUT: Final = 1
 PREFIX: Final = "view_"
@@ -68,9 +68,9 @@ def _table(cls: type[Entity]) -> EntityTable:
     )
 
 
-def layout() -> str:
+def layout(registry: Mapping[str, EntitySpec]) -> str:
     """What the tables are made from; when it differs from the file's, they are filled again."""
-    declared = [(spec.name, table_of(spec).create, table_of(spec).fields) for spec in REGISTRY.values()]
+    declared = [(spec.name, table_of(spec).create, table_of(spec).fields) for spec in registry.values()]
     return hashlib.sha256(msgspec.json.encode((LAYOUT, declared))).hexdigest()
 
 

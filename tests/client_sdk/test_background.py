@@ -1,7 +1,6 @@
 """Watching, and syncing without being asked. Time passes only where a test lets it."""
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +8,7 @@ from random import Random
 
 import pytest
 
-from client_sdk import BackgroundSync, Closed, Offline, Replica
+from client_sdk import BackgroundSync, Closed, DiskFull, Offline, Replica
 from client_sdk.background import INTERVAL_S, MAX_BACKOFF_S, backoff_s
 from client_sdk.store import SyncLock
 from client_sdk.watch import Hub
@@ -80,7 +79,7 @@ async def test_background_sync_wakes_for_an_edit(ana: Replica, peer: Peer) -> No
 
 async def test_it_waits_longer_and_longer_and_recovers() -> None:
     sleep, hub = Sleeper(), Hub()
-    errors: list[Exception | None] = [Offline("a"), Offline("b"), sqlite3.OperationalError("disk full"), None, Offline("c")]
+    errors: list[Exception | None] = [Offline("a"), Offline("b"), DiskFull("no room"), None, Offline("c")]
 
     async def sync() -> None:
         error = errors.pop(0)
