@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import httpx
 import uvicorn
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from server.app import create_app
 from server.context import Context
@@ -32,7 +32,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(context: Context, app: Litestar | None = None) -> AsyncIterator[Served]:
+async def serving(context: Context, app: ASGIApp | None = None) -> AsyncIterator[Served]:
     listening = socket.create_server(("127.0.0.1", 0))
     app = app or create_app(context, max_body_bytes=1_000_000)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=5)
