@@ -1,6 +1,7 @@
 """The HTTP face: routes, bytes in and out, problem documents. What is behind each route lives in its own module."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -24,25 +25,41 @@ from sync.derive import json_schema
 from sync.protocol import Enrolment
 
 
+class Seen(msgspec.Struct, frozen=True):
+    """One exchange, as `truckroll device show` tells it."""
+
+    device_no: int
+    at_ms: int
+    took_us: int
+    sent: int
+    taken: int
+    request_bytes: int
+    reply_bytes: int
+    checkpoint: int
+    healed: int
+
+
 class Board:
     """Who has seen what: noted at each exchange, written at leisure, so that an idle pull stays one read."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._seen: dict[int, dict[int, tuple[int, int]]] = {}
+        self._seen: dict[int, list[Seen]] = {}
 
-    def note(self, tenant_id: int, device_no: int, now_ms: int, checkpoint: int) -> None:
-        before = self._seen.setdefault(tenant_id, {}).get(device_no, (0, 0))
-        self._seen[tenant_id][device_no] = (now_ms, max(before[1], checkpoint))
+    def note(self, tenant_id: int, seen: Seen) -> None:
+        self._seen.setdefault(tenant_id, []).append(seen)
 
     async def write(self) -> None:
-        seen, self._seen = self._seen, {}
-        for tenant_id, devices in seen.items():
+        noted, self._seen = self._seen, {}
+        for tenant_id, exchanges in noted.items():
+            furthest = {s.device_no: s.checkpoint for s in sorted(exchanges, key=lambda s: s.checkpoint)}
+            latest = {s.device_no: s.at_ms for s in exchanges}
+            columns = zip(*(msgspec.structs.astuple(seen) for seen in exchanges), strict=True)
             async with self._context.pool.connection(tenant_id) as connection:
-                numbers = list(devices)
                 await connection.execute(
-                    statements.NOTE_SEEN, tenant_id, numbers, [devices[n][0] for n in numbers], [devices[n][1] for n in numbers]
+                    statements.NOTE_SEEN, tenant_id, list(latest), list(latest.values()), [furthest[n] for n in latest]
                 )
+                await connection.execute(statements.NOTE_EXCHANGES, tenant_id, *(list(column) for column in columns))
 
     async def write_for_ever(self, every_s: float) -> None:
         while True:
@@ -54,12 +71,17 @@ class Board:
 @post("/v1/sync")
 async def sync_route(request: AnyRequest) -> Response[bytes]:
     """One exchange: new transactions up, a page of the feed down."""
+    began_ns = time.perf_counter_ns()
     context = context_of(request)
     claim = claim_of(request.headers.get("authorization"))
     body = await body_of(request)
-    done = await exchange(context.pool, context.door, claim, body, now := context.now_ms())
+    done = await exchange(context.pool, context.door, claim, body, now_ms := context.now_ms())
+    took_us = (time.perf_counter_ns() - began_ns) // 1000
+    seen = Seen(
+        done.device.author.device, now_ms, took_us, done.sent, done.taken, len(body), len(done.reply), done.applied, done.healed
+    )
     board: Board = request.app.state.board
-    board.note(done.device.tenant_id, done.device.author.device, now, done.checkpoint)
+    board.note(done.device.tenant_id, seen)
     return answer(request, done.reply)
 
 

@@ -123,6 +123,11 @@ class Commit(msgspec.Struct, frozen=True):
     results: tuple[Result, ...]
 
 
+def device_name(number: int) -> str:
+    """How a conflict names a device."""
+    return f"device {number}"
+
+
 def content_hash(raw: bytes) -> bytes:
     return blake2b(raw, digest_size=HASH_BYTES).digest()
 
@@ -319,7 +324,7 @@ class _Draft:
             "policy": clash.policy or (str(field.policy.kind) if field else "delete"),
             "kept": clash.kept,
             "held": clash.held,
-            "held_by": f"device {clash.held_by}",
+            "held_by": device_name(clash.held_by),
             "at": wall_ms(stamp),
             "status": str(ConflictStatus.OPEN if clash.open else ConflictStatus.SETTLED),
         }

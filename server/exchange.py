@@ -20,11 +20,11 @@ ATTEMPTS: Final = 8
 
 
 class Exchanged(msgspec.Struct, frozen=True):
-    """The reply as JSON bytes; who it is for, the checkpoint it leads that device to (0: none), and the scopes it heals."""
+    """The reply as JSON bytes; who it is for, the checkpoint that this device says it has applied, and the scopes it heals."""
 
     reply: bytes
     device: Admitted
-    checkpoint: int
+    applied: int
     healed: int
     sent: int
     taken: int
@@ -43,11 +43,12 @@ async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: in
     parts = [b'{"server_ms":%d,"taken":%d' % (now_ms, taken)]
     if outcomes:
         parts.append(b'"outcomes":' + msgspec.json.encode(outcomes))
-    pulled = None
+    pulled, applied = None, 0
     if device.wiping:
         parts.append(b'"wipe":true')
     elif request.limit:
         cursor = _cursor(request.cursor, device)
+        applied = cursor.base if cursor.have is None else 0
         if cursor.base < device.horizon and cursor.settled and request.digests is None:
             parts.append(b'"want_digests":true')
         else:
@@ -56,7 +57,7 @@ async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: in
     return Exchanged(
         b",".join(parts) + b"}",
         device,
-        pulled.checkpoint if pulled else 0,
+        applied,
         pulled.healed if pulled else 0,
         len(request.transactions),
         taken,

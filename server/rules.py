@@ -4,7 +4,7 @@ running it twice changes nothing; the list of what to look at is written in the 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
@@ -14,12 +14,15 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 
 from server.author import Broken, create, update, write
-from server.commit import FORMER_HOLDER
+from server.commit import FORMER_HOLDER, device_name
 from server.context import Context
 from server.storage.office import Tenant
 from server.storage.tables import projections
+from sync.codec import decode_versions
+from sync.entities import Appointment
 from sync.entities.flows import AppointmentStatus, LeadStatus, Stage, WorkOrderStatus
 from sync.entities.stock import CountStatus
+from sync.merge import SECOND_REPORT
 from sync.protocol import Change, OutcomeKind
 
 BATCH: Final = 200
@@ -72,10 +75,12 @@ async def tell_outcome(tenant: Tenant, opportunity_id: str, _seq: int, opportuni
 async def merge_duplicates(tenant: Tenant, lead_id: str, seq: int, lead: dict[str, Any]) -> Iterable[Change]:
     """A second lead for the same need at the same place joins the first: one master, everybody who captured it credited.
 
-    Undone by setting it back to captured; it still names its master then, and is not merged again.
+    Undone by setting it back to captured: the credit goes back too. It still names its master then, and is not merged again.
     """
-    if lead.get("duplicate_of") or lead.get("status", LeadStatus.CAPTURED) != LeadStatus.CAPTURED or not lead.get("site"):
+    if lead.get("status", LeadStatus.CAPTURED) != LeadStatus.CAPTURED or not lead.get("site"):
         return ()
+    if lead.get("duplicate_of"):
+        return await _take_credit_back(tenant, lead_id, seq, lead)
     table = projections["lead"].c
     same = [
         table.site == lead["site"],
@@ -87,11 +92,19 @@ async def merge_duplicates(tenant: Tenant, lead_id: str, seq: int, lead: dict[st
     master = await tenant.record("lead", masters[0].id) if masters else None
     if master is None:
         return ()
-    credit = msgspec.json.encode({"captured_by": lead.get("captured_by", [])})
+    credited = sorted({*lead.get("captured_by", [])} - {*msgspec.json.decode(master.fields).get("captured_by", [])})
     return (
-        update("lead", lead_id, seq, status=LeadStatus.DUPLICATE, duplicate_of=master.id),
-        Change("lead", master.id, base=master.seq, add=msgspec.Raw(credit)),
+        update("lead", lead_id, seq, status=LeadStatus.DUPLICATE, duplicate_of=master.id, credited=credited),
+        Change("lead", master.id, base=master.seq, add=msgspec.Raw(msgspec.json.encode({"captured_by": credited}))),
     )
+
+
+async def _take_credit_back(tenant: Tenant, lead_id: str, seq: int, lead: dict[str, Any]) -> Iterable[Change]:
+    master = await tenant.record("lead", lead["duplicate_of"]) if lead.get("credited") else None
+    if master is None:
+        return ()
+    gone = msgspec.Raw(msgspec.json.encode({"captured_by": lead["credited"]}))
+    return (Change("lead", master.id, base=master.seq, remove=gone), update("lead", lead_id, seq, credited=[]))
 
 
 async def call_for_count(tenant: Tenant, move_id: str, _seq: int, move: dict[str, Any]) -> Iterable[Change]:
@@ -106,27 +119,58 @@ async def call_for_count(tenant: Tenant, move_id: str, _seq: int, move: dict[str
 
 
 async def keep_extra_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflict: dict[str, Any]) -> Iterable[Change]:
-    """Work completed by somebody who no longer had the job is a visit of its own beside the planned one."""
-    if conflict.get("policy") != FORMER_HOLDER:
+    """Two technicians completed one visit: the first report is the visit, the second a visit of its own beside it."""
+    if conflict.get("policy") != SECOND_REPORT or conflict["subject_entity"] != "appointment":
         return ()
-    done = [c["id"] for c in conflict["held"]["changes"] if c["set"].get("status") == AppointmentStatus.COMPLETED]
-    people = await tenant.rows("technician", [projections["technician"].c.user == conflict["held"]["user"]], limit=1)
-    held = await tenant.record("appointment", done[0]) if done and people else None
-    if held is None:
+    held = await tenant.record("appointment", conflict["subject"])
+    technician = await _technician_of(tenant, conflict["held"]["user"])
+    if held is None or technician is None:
         return ()
-    visit, technician = msgspec.json.decode(held.fields), people[0].id
+    visit = msgspec.json.decode(held.fields)
     extra_id = f"{held.id}.extra.{technician}"
-    if visit.get("status") != AppointmentStatus.COMPLETED or visit.get("technician") in (None, technician):
+    if visit.get("technician") == technician or await tenant.record("appointment", extra_id) is not None:
         return ()
-    if await tenant.record("appointment", extra_id) is not None:
-        return ()
-    fields = {"work_order": visit["work_order"], "technician": technician, "reason": "additional visit"}
+    fields = _like(visit) | {"technician": technician, "reason": "additional visit"}
     return (
         create("appointment", extra_id, **fields, status=AppointmentStatus.SCHEDULED),
         update("appointment", extra_id, 0, status=AppointmentStatus.COMPLETED),
     )
 
 
+async def give_back_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflict: dict[str, Any]) -> Iterable[Change]:
+    """Reassigned, but the first technician had finished already: the visit is theirs, and the second one's is cancelled."""
+    if conflict.get("policy") != FORMER_HOLDER:
+        return ()
+    done = [c["id"] for c in conflict["held"]["changes"] if c["set"].get("status") in _FINISHED and c["entity"] == "appointment"]
+    row = await tenant.raw_record("appointment", done[0]) if done else None
+    technician = await _technician_of(tenant, conflict["held"]["user"])
+    if row is None or row.deleted or technician is None:
+        return ()
+    visit = msgspec.json.decode(row.body)
+    status = decode_versions(row.ver, row.seq)[0].get(Appointment.spec.fields["status"].index)
+    theirs = status is not None and conflict["held_by"] == device_name(status.device)
+    if not theirs or visit.get("status") not in _FINISHED or visit.get("technician") in (None, technician):
+        return ()
+    second = f"{row.id}.second.{visit['technician']}"
+    fields = _like(visit) | {"technician": visit["technician"], "reason": f"done by {technician}"}
+    return (
+        update("appointment", row.id, row.seq, technician=technician),
+        create("appointment", second, **fields, status=AppointmentStatus.SCHEDULED),
+        update("appointment", second, 0, status=AppointmentStatus.CANCELED),
+    )
+
+
+async def _technician_of(tenant: Tenant, user_id: str) -> str | None:
+    people = await tenant.rows("technician", [projections["technician"].c.user == user_id], limit=1)
+    return people[0].id if people else None
+
+
+def _like(visit: Mapping[str, Any]) -> dict[str, Any]:
+    """What a visit beside this one has in common with it."""
+    return {name: visit[name] for name in ("work_order", "planned_start", "planned_end", "duration_s") if name in visit}
+
+
+_FINISHED: Final = frozenset({AppointmentStatus.COMPLETED, AppointmentStatus.CANNOT_COMPLETE})
 _DONE: Final = frozenset({AppointmentStatus.COMPLETED, AppointmentStatus.CANCELED})
 _UNDERWAY: Final = frozenset({AppointmentStatus.TRAVELING, AppointmentStatus.ON_SITE, AppointmentStatus.IN_PROGRESS})
 
@@ -154,10 +198,13 @@ async def follow_visits(tenant: Tenant, _appointment_id: str, _seq: int, appoint
     return found
 
 
+_FACTS_OVERTAKE: Final = (WorkOrderStatus.IN_PROGRESS, WorkOrderStatus.CANCELED)
+
+
 def _order_status(now: WorkOrderStatus, visits: set[AppointmentStatus]) -> WorkOrderStatus | None:
     planned = (WorkOrderStatus.NEW, WorkOrderStatus.OPEN)
     active = (*planned, WorkOrderStatus.SCHEDULED)
-    if AppointmentStatus.COMPLETED in visits and visits <= _DONE and now in (*active, WorkOrderStatus.IN_PROGRESS):
+    if AppointmentStatus.COMPLETED in visits and visits <= _DONE and now in (*active, *_FACTS_OVERTAKE):
         return WorkOrderStatus.WORK_DONE
     if visits & _UNDERWAY and now in active:
         return WorkOrderStatus.IN_PROGRESS
@@ -171,7 +218,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "opportunity": (tell_outcome,),
     "appointment": (follow_visits,),
     "stock_move": (call_for_count,),
-    "conflict": (keep_extra_visit,),
+    "conflict": (keep_extra_visit, give_back_visit),
 }
 
 

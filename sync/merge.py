@@ -19,6 +19,9 @@ from sync.text import merge_text
 PENDING: Final = 2**53
 """The seq of a write whose commit has no number yet: later than every base."""
 
+SECOND_REPORT: Final = "second_report"
+"""The policy named by a conflict of two authors who both say that they did what can be done once."""
+
 EXISTENCE: Final = 0
 """The index of the version that tells who created, deleted or restored the record."""
 
@@ -294,6 +297,9 @@ class _Editing:
             self._set_keys(field, current, value)
         elif not _same(value, current):
             self._replace(field, current, value)
+        elif field.policy.flow and value in field.policy.flow.once and self._moved(field):
+            held = {"user": self.author.user, field.name: value}
+            self.clashes.append(Clash(field.name, current, held, self.author.device, open=False, policy=SECOND_REPORT))
 
     def _replace(self, field: FieldSpec, current: Any, value: Any) -> None:
         kind = field.policy.kind
@@ -396,8 +402,9 @@ class _Editing:
         known = {entry["id"]: entry for entry in self._current(field)}
         fresh, clashing = [], []
         for entry in entries:
-            there = known.setdefault(entry["id"], entry)
-            if there is entry:
+            there = known.get(entry["id"])
+            if there is None:
+                known[entry["id"]] = entry
                 fresh.append(entry)
             elif not _same(there, entry):
                 clashing.append((there, entry))

@@ -74,6 +74,8 @@ class Flow(msgspec.Struct, frozen=True, eq=False):
     initial: str
     moves: Mapping[str, Mapping[str, Roles]]
     rank: Mapping[str, int]
+    once: frozenset[str] = frozenset()
+    """States that two authors who did not know of each other should not both have reached: the second report is held too."""
 
     def allows(self, before: str, after: str, role: Role) -> bool:
         return role in self.moves.get(before, {}).get(after, NOBODY) or (role is Role.SERVER and self.follows(before, after))

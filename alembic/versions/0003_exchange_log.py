@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("taken", sa.BigInteger(), nullable=False, comment="the number that the server has got to"),
         sa.Column("request_bytes", sa.Integer(), nullable=False),
         sa.Column("reply_bytes", sa.Integer(), nullable=False),
-        sa.Column("checkpoint", sa.BigInteger(), nullable=False, comment="0 while a round is under way"),
+        sa.Column("checkpoint", sa.BigInteger(), nullable=False, comment="what the device said it has applied"),
         sa.Column("healed", sa.Integer(), nullable=False, comment="scopes sent anew because their digests differed"),
         sa.PrimaryKeyConstraint("tenant_id", "device_no", "at_ms", name=op.f("exchange_log_pkey")),
     )

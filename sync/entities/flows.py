@@ -65,6 +65,7 @@ APPOINTMENT: Final = Flow(
         _A.UNSCHEDULED: 0, _A.SCHEDULED: 1, _A.DISPATCHED: 2, _A.REJECTED: 3, _A.ACCEPTED: 4, _A.TRAVELING: 5, _A.ON_SITE: 6,
         _A.CANCELED: 7, _A.CANCEL_REQUESTED: 8, _A.IN_PROGRESS: 9, _A.PAUSED: 10, _A.CANNOT_COMPLETE: 11, _A.COMPLETED: 12,
     },
+    once=frozenset({_A.COMPLETED}),
 )  # fmt: skip
 
 
@@ -91,6 +92,7 @@ WORK_ORDER: Final = Flow(
         {_W.SCHEDULED: {_W.OPEN: OFFICE}},
         {_W.IN_PROGRESS: {_W.ON_HOLD: OFFICE | FIELD}, _W.ON_HOLD: {_W.IN_PROGRESS: OFFICE | FIELD, _W.WORK_DONE: OFFICE | FIELD}},
         {_W.WORK_DONE: {_W.APPROVED: MANAGERS, _W.IN_PROGRESS: OFFICE}, _W.APPROVED: {_W.POSTED: SERVER}},
+        {_W.CANCELED: {_W.WORK_DONE: SERVER}},
         {state: {_W.CANCELED: OFFICE} for state in (_W.NEW, _W.OPEN, _W.SCHEDULED, _W.ON_HOLD)},
     ),
     rank={

@@ -52,6 +52,7 @@ class Lead(Entity, scope=root("lead"), delete=MANAGERS):
     score: Annotated[Annotated[int, msgspec.Meta(ge=0, le=100)] | None, server_only()] = None
     opportunity: Annotated[Id | None, last_writer(SALES)] = None
     duplicate_of: Annotated[Id | None, refers("lead"), server_only()] = None
+    credited: Annotated[tuple[Id, ...], server_only()] = ()
     custom: Annotated[dict[Code, Json], keyed()] = {}
 
     @staticmethod

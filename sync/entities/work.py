@@ -77,11 +77,12 @@ class ActualTime(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: AppointmentStatus
 
 
-_GONE = frozenset({AppointmentStatus.UNSCHEDULED, AppointmentStatus.CANCELED, AppointmentStatus.REJECTED})
+_GONE = frozenset({AppointmentStatus.UNSCHEDULED, AppointmentStatus.REJECTED})
 
 
 class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MANAGERS):
-    """One planned visit. While it is planned for a technician, that technician holds the work order.
+    """One planned visit. While it is planned for a technician, that technician holds the work order; one that was cancelled stays
+    in sight, so that whoever was on the way is told.
 
     `held` is false outside the window of days that devices keep: long done, or far ahead.
     """

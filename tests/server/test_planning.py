@@ -3,7 +3,7 @@
 from typing import Any
 
 from conftest import Company
-from wire import BareDevice, create, update
+from wire import BareDevice, create
 
 from server.planning import PlanRequest, load_day, run_plan, start_plan
 from server.translate import changes, question

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from conftest import Company
-from wire import BareDevice, create, update
+from wire import BareDevice, create
 
 from server.feed import Cursor
 from server.storage.tables import clock, record

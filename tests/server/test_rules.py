@@ -58,7 +58,7 @@ async def test_late_work_is_taken_shown_to_the_office_and_kept_as_a_visit_of_its
     )
     assert late.kind is OutcomeKind.CONFLICT
     conflicts = await rows(company, "conflict")
-    assert [conflicts[one].policy for one in late.conflicts] == ["former_holder"]  # type: ignore[attr-defined]  # a row
+    assert [conflicts[one].policy for one in late.conflicts] == ["second_report", "former_holder"]  # type: ignore[attr-defined]  # a row
     extra = await until(company, "appointment", "P1.extra.T1")
     assert (extra.technician, extra.status) == ("T1", "completed")  # type: ignore[attr-defined]  # a row
     assert set(await rows(company, "time_entry")) == {"E1", "E2"}
@@ -135,4 +135,6 @@ async def test_the_board_names_visits_that_a_device_has_not_seen(company: Compan
     headers = {"authorization": f"Bearer {office.me.token}"}
     assert [one["id"] for one in (await office.http.get("/v1/board", headers=headers)).json()["unseen"]] == ["P1"]
     await first.pull()
+    assert (await office.http.get("/v1/board", headers=headers)).json()["unseen"], "a reply may have been lost"
+    await first.exchange()
     assert (await office.http.get("/v1/board", headers=headers)).json()["unseen"] == []
