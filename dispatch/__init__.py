@@ -17,7 +17,8 @@
 
 Times are integer seconds from an origin of the caller's choice; a plan answers in the same clock. What has started or is done is
 `Job(fact=Fact(...))`; what a dispatcher fixed is `pinned_worker` and/or `pinned_start_s`. `solve` is blocking: call it in a worker
-process or thread; `should_stop` ends it early with the best plan so far, `start=plan` improves a given plan.
+process or thread (the first call on a machine compiles for about a minute: `warm_up()` when the worker starts); `should_stop`
+ends it early with the best plan so far, `start=plan` improves a given plan.
 """
 
 from dispatch.plan import Plan, Route, Score, Stop, Unserved
@@ -37,7 +38,7 @@ from dispatch.problem import (
     Window,
     Worker,
 )
-from dispatch.solver import Progress, solve
+from dispatch.solver import Progress, solve, warm_up
 from dispatch.travel import TravelMatrix, estimate, matrix
 from dispatch.verify import Breach, verify
 
@@ -68,4 +69,5 @@ __all__ = [
     "matrix",
     "solve",
     "verify",
+    "warm_up",
 ]

@@ -70,7 +70,9 @@ def compile_problem(problem: Problem) -> Compiled:
         for s in range(len(worker.shifts))
     )
     published = {entry.job: entry for entry in problem.published}
-    alternatives = tuple(job_alternatives(problem.jobs[i], published.get(problem.jobs[i].id), problem.now_s) for i in open_jobs)
+    alternatives = tuple(
+        job_alternatives(problem.jobs[i], published.get(problem.jobs[i].id), _floor_s(problem, problem.jobs[i])) for i in open_jobs
+    )
     return Compiled(problem, ways, open_jobs, alternatives, _allowed(problem, ways, open_jobs))
 
 
@@ -113,6 +115,14 @@ def _way(problem: Problem, w: int, s: int, facts: list[tuple[int, int, int, int]
     )
 
 
+def _floor_s(problem: Problem, job: Job) -> int | None:
+    """Nothing of this job happens before now, nor before the ends of those it comes after."""
+    ends = [fact.end_s for fact in (problem.job(other).fact for other in job.after) if fact is not None]
+    if problem.now_s is not None:
+        ends.append(problem.now_s)
+    return max(ends, default=None)
+
+
 def job_alternatives(job: Job, published: Published | None, now_s: int | None) -> tuple[Alternative, ...]:
     """Disjoint intervals for the start of a job, in order of time, each with its price in lateness and moves."""
     floor_s = max(-FAR_S, job.release_s if job.release_s is not None else -FAR_S, now_s if now_s is not None else -FAR_S)
@@ -152,7 +162,7 @@ def _allowed(problem: Problem, ways: tuple[Way, ...], open_jobs: tuple[int, ...]
     special: list[int] = []
     for k, i in enumerate(open_jobs):
         job = problem.jobs[i]
-        if job.pinned_worker is not None or job.excluded:
+        if job.pinned_worker is not None or job.excluded or job.after or job.crew > 1:
             special.append(k)
         else:
             groups.setdefault((job.skills, job.tools, job.territory, job.parts), []).append(k)

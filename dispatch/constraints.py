@@ -68,7 +68,20 @@ def parts(problem: Problem, worker: Worker, _shift: Shift, job: Job) -> str | No
     return None
 
 
+def crew(_problem: Problem, _worker: Worker, _shift: Shift, job: Job) -> str | None:
+    """The search sends one worker to a job; a larger crew is for a person to place."""
+    return f"it takes a crew of {job.crew}, which the search does not place" if job.crew > 1 else None
+
+
+def precedence(problem: Problem, _worker: Worker, _shift: Shift, job: Job) -> str | None:
+    """A job is placed once all it comes after have started or are done; it then starts no earlier than their end."""
+    waiting = sorted(other for other in job.after if problem.job(other).fact is None)
+    return f"it comes after {', '.join(waiting)}, still to come" if waiting else None
+
+
 RULES: dict[str, Rule] = {
+    "crew": crew,
+    "precedence": precedence,
     "pinned_worker": pinned_worker,
     "excluded": excluded,
     "skills": skills,

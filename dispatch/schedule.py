@@ -45,12 +45,20 @@ class Visit:
 
 
 def windows_in_order(compiled: Compiled, way: Way, jobs: Sequence[int]) -> list[Visit] | None:
-    """Visits for problem jobs in this order, each in the first alternative that can be reached; None when one cannot."""
+    """Visits for problem jobs in this order, each in the first alternative that can be reached; None when one cannot.
+
+    A negative number -1 - p stands for a call at the depot in place p.
+    """
     problem = compiled.problem
     worker = problem.workers[way.worker]
     rank = {i: k for k, i in enumerate(compiled.open_jobs)}
     t, place, visits = way.earliest_s, way.start_place, []
     for i in jobs:
+        if i < 0:
+            t += travel_s(problem, place, -1 - i) + problem.depot_s
+            place = -1 - i
+            visits.append(Visit(-1, place, -FAR_S, FAR_S))
+            continue
         job = problem.jobs[i]
         t += travel_s(problem, place, job.place)
         for option in compiled.alternatives[rank[i]]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
 
 from dispatch.anneal import Run, spend
-from dispatch.compile import Compiled, compile_problem
+from dispatch.compile import Compiled, Way, compile_problem
 from dispatch.kernel.engine import trips_of_visits, visits_of_trips
 from dispatch.kernel.tables import tables
 from dispatch.plan import Plan, Route, Score, Unserved
-from dispatch.problem import Problem
+from dispatch.problem import Job, Problem, Shift, Worker
 from dispatch.reasons import why_unserved
 from dispatch.schedule import Visit, best_gaps, lay_out, windows_in_order
 from dispatch.score import score
+from dispatch.travel import matrix
 
 Laid: TypeAlias = Mapping[int, tuple[Sequence[Visit], Sequence[int] | None]]  # by way: visits in order, gaps of the breaks
 
@@ -73,6 +75,13 @@ def solve(
     return assemble(compiled, best, seed=seed, iterations=done, explain=True)
 
 
+def warm_up() -> None:
+    """Loads the compiled search, so that the first real run does not wait for it: about a minute once on a machine, then a second."""
+    worker = Worker(id="w", shifts=(Shift(start_s=0, end_s=60, start_place=0, end_place=0),))
+    job = Job(id="j", place=0, duration_s=1)
+    solve(Problem(workers=(worker,), jobs=(job,), travel=matrix([[0]])), iterations=1)
+
+
 def _never() -> bool:
     return False
 
@@ -99,16 +108,46 @@ def visits_of(compiled: Compiled, plan: Plan) -> Laid:
         r = ways.get((route.worker, route.shift))
         if r is None:
             continue
-        fitting = [id_ for id_ in route.jobs if id_ in rank and id_ not in taken and compiled.ok[r, rank[id_]]]
-        order = [compiled.open_jobs[rank[id_]] for id_ in fitting]
-        while order:
+        order = [
+            -1 - stop.place if stop.kind == "depot" else compiled.open_jobs[rank[stop.job]]
+            for stop in route.stops
+            if (stop.kind == "depot" and stop.place in compiled.problem.depots)
+            or (stop.kind == "job" and stop.job in rank and stop.job not in taken and compiled.ok[r, rank[stop.job]])
+        ]
+        order = _stocked(compiled, compiled.ways[r], order)
+        while any(i >= 0 for i in order):
             found = laid_out(compiled, [()] * r + [order])
             if found:
                 visits[r] = found[r]
-                taken.update(compiled.problem.jobs[i].id for i in order)
+                taken.update(compiled.problem.jobs[i].id for i in order if i >= 0)
                 break
             order.pop()
     return visits
+
+
+def _stocked(compiled: Compiled, way: Way, order: Sequence[int]) -> list[int]:
+    """The order without the jobs for which tools, parts or room on the shift are wanting, and with one depot call at most."""
+    problem = compiled.problem
+    worker = problem.workers[way.worker]
+    most = worker.shifts[way.shift].max_jobs
+    room = len(problem.jobs) if most is None else most - len(way.facts)
+    stock = Counter({item.part: item.count for item in worker.parts})
+    for i in way.facts:
+        stock.subtract({need.part: need.count for need in problem.jobs[i].parts})
+    kept: list[int] = []
+    called = False
+    for i in order:
+        if i < 0:
+            kept += [] if called else [i]
+            called = True
+            continue
+        job = problem.jobs[i]
+        fits = called or (job.tools <= worker.tools and all(stock[need.part] >= need.count for need in job.parts))
+        if fits and room > 0:
+            kept.append(i)
+            room -= 1
+            stock.subtract({need.part: need.count for need in job.parts})
+    return kept
 
 
 def assemble(compiled: Compiled, visits: Laid, *, seed: int = 0, iterations: int = 0, explain: bool = False) -> Plan:

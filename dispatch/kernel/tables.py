@@ -55,8 +55,10 @@ def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
         for r, w in enumerate(ways)
     ]
     return Data(
-        travel=problem.travel.seconds,
-        metres=problem.travel.metres if any(x.distance_per_m for x in rates) else np.zeros((1, 1), dtype=np.int32),
+        travel=np.ascontiguousarray(problem.travel.seconds),
+        metres=np.ascontiguousarray(problem.travel.metres)
+        if any(x.distance_per_m for x in rates)
+        else np.zeros((1, 1), dtype=np.int32),
         place=places,
         work=_table(work, len(places)),
         ok=np.ascontiguousarray(ok),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatch import SkillHeld
+from dispatch import Fact, SkillHeld, solve, verify
 from dispatch.constraints import RULES, refusals
 
 
@@ -54,6 +54,24 @@ def test_a_skill_counts_when_valid_for_the_whole_shift(tiny, valid, expected):
     assert judged(tiny, held, tiny.job("A", 1, skills=[("gas", 1)])) == expected
 
 
+def test_a_crew_is_not_placed_by_the_search(tiny):
+    assert judged(tiny, tiny.worker(), tiny.job("A", 1, crew=2)) == ["crew"]
+
+
+def test_what_comes_after_waits_for_the_fact(tiny):
+    """Refused while the other job is to come; once that is a fact, it starts no earlier than its end."""
+    after, first = tiny.job("A", 1, after=frozenset({"B"})), tiny.job("B", 2)
+    worker = tiny.worker()
+    waiting = tiny.problem([worker], [after, first])
+    assert [name for name, _ in refusals(waiting, worker, worker.shifts[0], after)] == ["precedence"]
+    done = tiny.job("B", 2, fact=Fact(worker="ann", shift=0, start_s=600, end_s=4000))
+    going = tiny.problem([worker], [after, done])
+    assert refusals(going, worker, worker.shifts[0], after) == ()
+    plan = solve(going, iterations=50)
+    assert verify(going, plan) == ()
+    assert plan.served == 2
+
+
 def test_every_rule_has_a_case():
-    covered = {name for _, _, names in CASES.values() for name in names} | {"parts"}
+    covered = {name for _, _, names in CASES.values() for name in names} | {"parts", "crew", "precedence"}
     assert covered == set(RULES)

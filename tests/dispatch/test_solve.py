@@ -127,3 +127,15 @@ def test_small_problems_are_solved_to_the_optimum(tiny, data):
     bob = tiny.worker("bob", tiny.shift(0, 200, home=50), rates=Rates(travel_per_s=1, duty_per_s=1))
     problem = tiny.problem([ann, bob], jobs)
     assert solved(problem).score <= brute_force(problem, tiny)
+
+
+def test_a_plan_with_a_depot_call_can_be_improved(tiny):
+    """Given back as a start, a plan keeps its call; and where the depot is gone, only what the van allows is kept."""
+    jobs = [tiny.job("A", 30, tools=frozenset({"drill"})), tiny.job("B", 40), tiny.job("C", 10)]
+    problem = tiny.problem([tiny.worker()], jobs, depots=(20,))
+    first = solved(problem)
+    assert solve(problem, start=first, should_stop=lambda: True).routes == first.routes
+    bare = tiny.problem([tiny.worker()], jobs)
+    again = solve(bare, start=first, should_stop=lambda: True)
+    assert verify(bare, again) == ()
+    assert [left.rule for left in again.unserved] == ["tools"]
