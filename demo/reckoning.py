@@ -76,6 +76,7 @@ async def reckon(day: Day, imported: Imported, plan: Plan) -> Report:
         conflicts_open=sum(row.fields.get("status", ConflictStatus.OPEN) == ConflictStatus.OPEN for row in conflicts),
         conflicts_by_field=dict(Counter(f"{row.fields['subject_entity']}.{row.fields['field']}" for row in conflicts)),
         parked_reasons=tuple(f"{name} {n}: {'; '.join(reasons)}" for (name, n), reasons in sorted(evidence.parked.items())),
+        plan_wall_s=round(day.plan_wall_s, 1),
         jobs_done=sum(row.fields.get("status") in ENDED for row in evidence.records.get("appointment", {}).values()),
         outcomes_seen_by_technicians=day.leads_won_seen,
         stock_differences=len(stock),

@@ -42,6 +42,7 @@ class Report(msgspec.Struct, frozen=True):
     conflicts_by_field: dict[str, int]
     parked_reasons: tuple[str, ...]
     jobs_done: int
+    plan_wall_s: float
     outcomes_seen_by_technicians: int
     stock_differences: int
     seed: int
@@ -75,7 +76,7 @@ def rows_of(report: Report) -> Iterator[tuple[str, str]]:
         "leads",
         f"{report.leads_captured} captured, {report.leads_won} won; {report.outcomes_seen_by_technicians} seen where captured",
     )
-    yield "wall time", f"{report.wall_s:.1f} s"
+    yield "wall time", f"{report.wall_s:.1f} s, of which {report.plan_wall_s:.1f} s waiting for the plan"
     for problem in report.problems[:SHOWN]:
         yield "problem", problem
 
