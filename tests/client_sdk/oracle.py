@@ -64,17 +64,19 @@ def base(replica: Replica) -> list[tuple[Any, ...]]:
     return rows
 
 
-def copies_at_each_statement(replica: Replica, path: Path, work: Callable[[], object]) -> list[Path]:
+def copies_at_each_statement(
+    replica: Replica, path: Path, work: Callable[[], object], at_each: Callable[[], object] = lambda: None
+) -> list[Path]:
     """The file as a kill would leave it, at the start of every statement that `work` runs, and after the last."""
-    connection = replica._store._connection
+    connection: Any = replica._store._connection
     copies: list[Path] = []
-    assert connection
 
     def copy(statement: str = "") -> None:
         to = path.with_name(f"{path.name}-killed{len(copies)}")
         shutil.copy(path, to)
         shutil.copy(f"{path}-wal", f"{to}-wal")
         copies.append(to)
+        at_each()
 
     connection.set_trace_callback(copy)
     try:

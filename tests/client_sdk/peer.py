@@ -34,6 +34,7 @@ class Installed(msgspec.Struct):
     """A device as the peer knows it: `log` has what it sent, by number, with the outcome."""
 
     author: Author
+    epoch: int = 1
     active: bool = True
     wiping: bool = False
     log: list[tuple[bytes, Outcome]] = []
@@ -63,6 +64,8 @@ class Peer:
         self.cursors: dict[str, Round] = {}
         self.conflicts = 0
         self.applied: list[tuple[str, int]] = []
+        self.clones = False
+        """Whether a test copies files: then a number may come with other content, else that is a mistake of the device."""
         self.requests: list[Exchange] = []
 
     def transport(self, random: Random | None = None, loss: float = 0.0) -> "Line":
@@ -76,11 +79,26 @@ class Peer:
         device = self.devices.get(headers.get("Authorization", "").removeprefix("Bearer "))
         if device is None or not device.active:
             return problem(401, "token")
+        if path == "/v1/renew":
+            return self.renew(device)
         request = msgspec.json.decode(body, type=Exchange)
         self.requests.append(request)
-        if request.first > len(device.log) + 1 and request.transactions:
+        numbered = [(n, bytes(raw)) for n, raw in enumerate(request.transactions, request.first)]
+        return self._flaw(device, request, numbered) or self._exchange(device, request, numbered, now_ms)
+
+    def _flaw(self, device: Installed, request: Exchange, numbered: list[tuple[int, bytes]]) -> tuple[int, bytes] | None:
+        if request.epoch != device.epoch:
+            return problem(409, "epoch", expected=device.epoch)
+        if numbered and request.first > len(device.log) + 1:
             return problem(409, "gap", expected=len(device.log) + 1)
-        outcomes = tuple(self._take(device, n, bytes(raw)) for n, raw in enumerate(request.transactions, request.first))
+        for n, raw in numbered:
+            if n <= len(device.log) and device.log[n - 1][0] != raw:
+                assert self.clones, "a transaction is sent again byte by byte"
+                return problem(409, "cloned", n=n)
+        return None
+
+    def _exchange(self, device: Installed, request: Exchange, numbered: list[tuple[int, bytes]], now_ms: int) -> tuple[int, bytes]:
+        outcomes = tuple(self._take(device, n, raw) for n, raw in numbered)
         if request.cursor and not request.cursor.startswith(f"{self.incarnation}/"):
             return problem(409, "incarnation")
         since = self.cursors[request.cursor] if request.cursor else Round([], 0, frozenset())
@@ -104,13 +122,21 @@ class Peer:
         enrolled = Enrolled(f"device{number}", f"token{number}", 1, user, request.device_name, "technician", "acme", "t1", 0)
         return 201, msgspec.json.encode(enrolled)
 
+    def renew(self, device: Installed) -> tuple[int, bytes]:
+        assert self.clones, "nobody has copied a file"
+        number = len(self.devices) + 2
+        author = Author(number, device.author.user, device.author.role)
+        self.devices[f"token{number}"] = Installed(author, device.epoch + 1)
+        enrolled = Enrolled(
+            f"device{number}", f"token{number}", device.epoch + 1, author.user, "Ana", "technician", "acme", "t1", 0
+        )
+        return 200, msgspec.json.encode(enrolled)
+
     # Upload ------------------------------------------------------------------------------------------------------------
 
     def _take(self, device: Installed, n: int, raw: bytes) -> Outcome:
         if n <= len(device.log):
-            sent, outcome = device.log[n - 1]
-            assert sent == raw, "a transaction is sent again byte by byte"
-            return outcome
+            return device.log[n - 1][1]
         outcome = self._decide(device.author, n, raw)
         device.log.append((raw, outcome))
         return outcome
