@@ -34,7 +34,8 @@ class Flaky:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self.fails(scope):
-            await self.app(scope, receive, _swallow)
+            if scope["method"] != "GET":  # it would do nothing but wait for its reader
+                await self.app(scope, receive, _swallow)
             await send({"type": "http.response.start", "status": 503, "headers": []})
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
