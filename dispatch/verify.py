@@ -296,7 +296,7 @@ def not_in_the_past(problem: Problem, _worker: Worker, _shift: Shift, route: Rou
         return
     for stop in route.stops:
         fact = stop.kind == "job" and problem.job(stop.job).fact is not None
-        if not fact and stop.start_s < problem.now_s + stop.travel_s:
+        if not fact and stop.arrival_s < problem.now_s + stop.travel_s:
             yield stop.job, f"it would have to be on the way before {problem.now_s}"
 
 
