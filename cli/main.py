@@ -109,6 +109,37 @@ def rebuild(tenant: TenantName, entity: Annotated[str, typer.Argument(help="An e
     inside(work)
 
 
+@app.command(rich_help_panel="Run")
+def demo(
+    *,
+    once: Annotated[bool, typer.Option("--once", help="End after the day instead of serving on.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    addresses: Annotated[Path | None, typer.Option(help="Place the sites on real addresses from this file.")] = None,
+    city: Annotated[str, typer.Option(help="The city to take from the addresses.")] = "",
+    seed: Annotated[int, typer.Option(help="Another company, another day.")] = 7,
+) -> None:
+    """Play a company's day: devices as processes, lost links, a killed phone, everything compared at the end."""
+    from demo.main import Options, run  # noqa: PLC0415  # loads the planner and the SDK, which other commands do without
+
+    raise typer.Exit(run(Options(once=once, json=json, addresses=addresses, city=city, seed=seed)))
+
+
+@app.command(rich_help_panel="Develop")
+def simulate(
+    seeds: Annotated[str, typer.Option(help="Seeds, such as 7, 1,5,9 or 1..300.")] = "1..20",
+    json: Annotated[Path | None, typer.Option(help="Write the figures here.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes.", min=1)] = 2,
+) -> None:
+    """Run the simulated world: devices, server, link, clocks and crashes under one scheduler, judged by an oracle."""
+    from simulation.main import run, seeds_of  # noqa: PLC0415  # the product runs without it
+
+    try:
+        chosen = seeds_of(seeds)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="seeds") from error
+    raise typer.Exit(run(chosen, json, jobs))
+
+
 @app.command(rich_help_panel="Develop")
 def schema() -> None:
     """Print the JSON Schema of every entity."""
