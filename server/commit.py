@@ -280,7 +280,7 @@ class _Draft:
             if self._reached.get((push.author.user, scope)) is not False:
                 continue
             there = [(spec, edit) for spec, edit in parsed.edits if staged[spec.name, edit.id].scope == scope]
-            done = [{"entity": spec.name, "id": edit.id, "set": dict(edit.set)} for spec, edit in there]
+            done = [{"entity": spec.name, **msgspec.to_builtins(edit)} for spec, edit in there]
             held = {"user": push.author.user, "label": label, "changes": done}
             subject = staged[there[0][0].name, there[0][1].id]
             yield subject, Clash("", kept=None, held=held, held_by=push.author.device, open=True, policy=FORMER_HOLDER)

@@ -67,7 +67,7 @@ class Author(msgspec.Struct, frozen=True):
         return side_of(self.role)
 
 
-class Edit(msgspec.Struct, frozen=True):
+class Edit(msgspec.Struct, frozen=True, omit_defaults=True):
     """A change whose values have been validated."""
 
     id: str
