@@ -71,8 +71,7 @@ async def _interruptible(options: Options, places: list[Place], story: Story) ->
     """SIGTERM ends the demo as Ctrl-C does, with all its processes."""
     task = asyncio.current_task()
     assert task is not None, "this runs in a task"
-    with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     return await _demo(options, places, story)
 
 
@@ -146,4 +145,8 @@ async def _where_next(day: Day, house: House, options: Options) -> None:
     story.say(f"Enrol one more device of {day.technicians[0].name} with the code [bold]{code}[/]:")
     story.say(f"""  curl -d '{{"code":"{code}","device_name":"mine"}}' {house.url}/v1/enrol""")
     story.say("or from Python as docs/howto/build-an-app.md shows.")
-    await asyncio.Event().wait()
+    over = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, over.set)
+    await over.wait()
+    story.say("\nended; nothing is left behind")

@@ -65,7 +65,7 @@ class TechnicianUser(User):
             return False
         if self.random.random() < 0.45:
             self._note(order, start_ms)
-        if self.random.random() < 0.3:
+        if self.random.random() < 0.15 or not self.replica.query(Lead, limit=1):  # everybody finds something on the first visit
             self._lead(visit, order, start_ms)
         self._finish(visit, order, technician, start_ms)
         await rest(pace_s)
