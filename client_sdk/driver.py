@@ -56,10 +56,18 @@ def opened(path: Path, key: str | None) -> Opened:
         path.touch(OWNER_ONLY)
     except OSError as error:
         raise StorageError(f"{path.name}: {error.strerror}") from error
-    if key is None:
-        return Opened(
-            sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False), (sqlite3.DatabaseError,)
-        )
+    return _plain(path) if key is None else _encrypted(path, key)
+
+
+def _plain(path: Path) -> Opened:
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    except sqlite3.DatabaseError as error:
+        raise told(error) from error
+    return Opened(connection, (sqlite3.DatabaseError,))
+
+
+def _encrypted(path: Path, key: str) -> Opened:
     try:
         import apsw  # noqa: PLC0415  # an extra: only who encrypts needs it
     except ImportError as error:
@@ -68,11 +76,14 @@ def opened(path: Path, key: str | None) -> Opened:
         raise SdkError("this apsw does not encrypt: install apsw-sqlite3mc in its place")
     if not key:
         raise SdkError("an empty key would not encrypt anything")
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(round(BUSY_S * 1000))
-    connection.pragma("key", key)
-    # Sorting and VACUUM would otherwise put what they move into temporary files as it is.
-    connection.execute("PRAGMA temp_store = MEMORY")
+    try:
+        connection = apsw.Connection(str(path))
+        connection.set_busy_timeout(round(BUSY_S * 1000))
+        connection.pragma("key", key)
+        # Sorting and VACUUM would otherwise put what they move into temporary files as it is.
+        connection.execute("PRAGMA temp_store = MEMORY")
+    except apsw.Error as error:
+        raise told(error) from error
     return Opened(connection, (apsw.Error,))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from client_sdk.driver import OWNER_ONLY, Connection, Cursor, opened, told
-from client_sdk.errors import Closed, SdkError
+from client_sdk.errors import Closed, SdkError, WrongKey
 from client_sdk.items import Key, OutboxState
 from client_sdk.tables import PREFIX, Value, layout, table_of
 from sync.codec import decode_body, encode_body
@@ -100,6 +100,13 @@ class Store:
         self.registry = registry
         self._lock = threading.RLock()
         self._connection: Connection | None
+        try:
+            self._begin(path, key)
+        except WrongKey:
+            # Another process may have made the file in this very moment: then its salt is there now, and the key fits.
+            self._begin(path, key)
+
+    def _begin(self, path: Path, key: str | None) -> None:
         self._connection, self._errors = opened(path, key)
         try:
             self._all("PRAGMA journal_mode = WAL")

@@ -78,14 +78,20 @@ def line(peer: Peer) -> Line:
 
 
 @pytest.fixture
-def make(tmp_path: Path, clock: Clock, peer: Peer) -> Iterator[Callable[..., Replica]]:
+def key() -> str | None:
+    """What the files are encrypted with: nothing, unless a test module says otherwise."""
+    return None
+
+
+@pytest.fixture
+def make(tmp_path: Path, clock: Clock, peer: Peer, key: str | None) -> Iterator[Callable[..., Replica]]:
     """Open a replica on the file `name`; the same name again is the same file."""
     opened: list[Replica] = []
     seeds = itertools.count()
 
     def open_one(name: str = "device", transport: Line | None = None) -> Replica:
         random = Random(next(seeds))
-        replica = Replica.open(tmp_path / name, clock=clock, random=random, transport=transport or peer.transport())
+        replica = Replica.open(tmp_path / name, clock=clock, random=random, transport=transport or peer.transport(), key=key)
         opened.append(replica)
         return replica
 

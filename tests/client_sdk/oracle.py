@@ -1,6 +1,7 @@
 """What a replica must show, worked out the slow way, and how to kill one in the middle."""
 
 import shutil
+import sqlite3
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,17 +72,19 @@ def copies_at_each_statement(
     connection: Any = replica._store._connection
     copies: list[Path] = []
 
-    def copy(statement: str = "") -> None:
+    def copy(*statement: object) -> bool:
         to = path.with_name(f"{path.name}-killed{len(copies)}")
         shutil.copy(path, to)
         shutil.copy(f"{path}-wal", f"{to}-wal")
         copies.append(to)
         at_each()
+        return True
 
-    connection.set_trace_callback(copy)
+    trace = connection.set_trace_callback if isinstance(connection, sqlite3.Connection) else connection.set_exec_trace
+    trace(copy)
     try:
         work()
     finally:
-        connection.set_trace_callback(None)
+        trace(None)
     copy()
     return copies
