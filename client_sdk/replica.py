@@ -232,11 +232,14 @@ class Replica:
 
     def listen(self, background: BackgroundSync) -> Wakeups:
         """Have the server wake a background sync when there is something to bring. Stop it with `await handle.stop()`."""
+        self._who()
+        return Wakeups(self._who, background.poke, self._random, self._sleep)
+
+    def _who(self) -> tuple[str, str]:
         device = self._store.device()
         if device.enrolled is None:
             raise NotEnrolled("enrol this replica first")
-        token = msgspec.json.decode(device.enrolled, type=Enrolled).token
-        return Wakeups(device.url, token, background.poke, self._random, self._sleep)
+        return device.url, msgspec.json.decode(device.enrolled, type=Enrolled).token
 
 
 def _item(entity: type[E], row: ViewRow) -> Item[E]:

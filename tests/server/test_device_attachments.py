@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
@@ -20,7 +21,7 @@ from server.app import create_app
 from server.attachments import Attachments
 from server.context import Context
 from server.storage.blobs import Blobs
-from sync.entities import Attachment, WorkOrder
+from sync.entities import Attachment, Lead, WorkOrder
 
 PHOTO = os.urandom(1_500_000)
 
@@ -343,3 +344,35 @@ async def test_a_listener_survives_a_server_that_comes_back_and_ends_with_a_revo
         await context.wakeups.audit()
         async with asyncio.timeout(PATIENCE_S):
             await wakeups.task
+
+
+async def test_a_listener_goes_on_as_the_device_that_a_copied_file_becomes(
+    crew: Crew, company: Company, context: Context, tmp_path: Path
+) -> None:
+    uma = await crew.device("uma", "one")
+    for end in ("", "-wal"):
+        shutil.copy(tmp_path / f"one{end}", tmp_path / f"copy{end}")
+    copy = crew.open("copy")
+    with uma.edit("one") as tx:
+        tx.create(Lead(need="one", captured_by=(uma.identity().user,)))  # type: ignore[union-attr]  # it is enrolled
+    await uma.sync()
+    with copy.edit("other") as tx:
+        tx.create(Lead(need="other", captured_by=(uma.identity().user,)))  # type: ignore[union-attr]  # it is enrolled
+    async with copy.sync_in_background() as background, copy.listen(background):
+        async with asyncio.timeout(PATIENCE_S):
+            while len(copy.query(Lead)) < 2:
+                await asyncio.sleep(0)
+            mine = await device_no(context, company, copy)
+            assert mine != await device_no(context, company, uma)
+            with uma.edit("again") as tx:
+                tx.set(Lead, uma.query(Lead)[0].id, need="both")
+            await uma.sync()
+            while mine not in context.wakeups.connected(company.tenant_id):
+                await asyncio.sleep(0)
+
+
+async def device_no(context: Context, company: Company, replica: Replica) -> int:
+    identity = replica.identity()
+    assert identity is not None
+    async with context.office.of(company.tenant_id) as tenant:
+        return next(row.no for row in await tenant.devices() if row.id == identity.device)
