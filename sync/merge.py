@@ -13,7 +13,7 @@ import msgspec
 from sync.clock import Stamp
 from sync.policies import Kind, Op, Role, Side, Verdict, Write, settle, side_of, surpasses
 from sync.protocol import Reason
-from sync.schema import EntitySpec, FieldSpec, canonical, writable
+from sync.schema import EntitySpec, FieldSpec, canonical, entry_order, writable
 from sync.text import merge_text
 
 PENDING: Final = 2**53
@@ -174,11 +174,6 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def entry_order(entry: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Entries of an append-only list stand in the order of their time, where they have one, and then of their id."""
-    return entry.get("at", 0), entry["id"]
-
-
 def _check_writer(field: FieldSpec, author: Author) -> None:
     if author.role not in field.policy.writers:
         raise Refused("writer", f"a {author.role} may not write {field.name}", field.name)
@@ -296,7 +291,7 @@ class _Editing:
         elif field.policy.kind is Kind.KEYED:
             self._set_keys(field, current, value)
         elif not _same(value, current):
-            self._replace(field, current, value)
+            self._replace(field, current, canonical(field, value))
         elif field.policy.flow and value in field.policy.flow.once and self._moved(field):
             held = {"user": self.author.user, field.name: value}
             self.clashes.append(Clash(field.name, current, held, self.author.device, open=False, policy=SECOND_REPORT))

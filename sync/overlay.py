@@ -8,9 +8,9 @@ long as nobody else writes, the server makes the same of it.
 from collections.abc import Mapping
 from typing import Any
 
-from sync.merge import Edit, entry_order
+from sync.merge import Edit
 from sync.policies import Kind, surpasses
-from sync.schema import EntitySpec, FieldSpec, canonical
+from sync.schema import EntitySpec, FieldSpec, canonical, entry_order
 
 
 def overlay(spec: EntitySpec, body: Mapping[str, Any] | None, edit: Edit) -> dict[str, Any] | None:
@@ -46,4 +46,4 @@ def _set(field: FieldSpec, current: Any, value: Any) -> Any:
         case Kind.HIGHEST | Kind.LOWEST:
             return value if surpasses(field.policy.kind, current, value) else current
         case _:
-            return value
+            return canonical(field, value)

@@ -291,10 +291,19 @@ def writable(spec: FieldSpec, op: Op, *, creating: bool) -> bool:
     return op in spec.policy.ops or (creating and op is Op.SET)
 
 
+def entry_order(entry: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Entries of an append-only list stand in the order of their time, where they have one, and then of their id."""
+    return entry.get("at", 0), entry["id"]
+
+
 def canonical(field: FieldSpec, value: Any) -> Any:
-    """A value as a record holds it: a set sorted and without doubles, a map without the keys that are null."""
-    if field.policy.kind is Kind.ADD_WINS:
-        return sorted(set(value))
-    if field.policy.kind is Kind.KEYED:
-        return {key: item for key, item in value.items() if item is not None}
-    return value
+    """A value as a record holds it: a set sorted and without doubles, a list in its order, a map without the keys that are null."""
+    match field.policy.kind:
+        case Kind.ADD_WINS:
+            return sorted(set(value))
+        case Kind.APPEND_ONLY if Op.APPEND in field.policy.ops:
+            return sorted(value, key=entry_order)
+        case Kind.KEYED:
+            return {key: item for key, item in value.items() if item is not None}
+        case _:
+            return value
