@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from server.storage.office import Office, Tenant
 from server.storage.pool import APP_ROLE, Connection, Pool
+from server.storage.tables import TENANT_TABLES
 from simulation.faults import Faults
 from simulation.plan import Fault
 from simulation.schedule import Scheduler
@@ -65,6 +66,31 @@ class Database:
         for connection in self._idle:
             await connection.close()
         await self.office.close()
+
+
+class Backup:
+    """A copy of everything that the database has of one tenant, and the way back to it."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", tenant_id: int) -> None:
+        self._connection, self._tenant_id = connection, tenant_id
+
+    @classmethod
+    async def take(cls, url: str, tenant_id: int) -> "Backup":
+        backup = cls(await asyncpg.connect(url), tenant_id)
+        for table in TENANT_TABLES:
+            await backup._connection.execute(
+                f'create temp table "old_{table}" as select * from "{table}" where tenant_id = {tenant_id:d}'  # noqa: S608  # declared
+            )
+        return backup
+
+    async def restore(self) -> None:
+        async with self._connection.transaction():
+            for table in TENANT_TABLES:
+                await self._connection.execute(f'delete from "{table}" where tenant_id = {self._tenant_id:d}')  # noqa: S608  # declared
+                await self._connection.execute(f'insert into "{table}" select * from "old_{table}"')  # noqa: S608  # declared
+
+    async def close(self) -> None:
+        await self._connection.close()
 
 
 class Gate:

@@ -112,6 +112,14 @@ class Model:
         for at in self._relinked:
             self._remember(at)
 
+    def forget(self, horizon: int) -> None:
+        """Tombstones and withdrawn links up to the horizon are gone, and with them the late rights of those who held something."""
+        for key in [key for key, rows in self.rows.items() if rows[-1].deleted and rows[-1].seq <= horizon]:
+            del self.rows[key]
+        self._ever.clear()
+        for at in [horizon, *(at for at in self._relinked if at > horizon)]:
+            self._remember(at)
+
     def may_write(self, user_id: str, scope: str) -> bool:
         return scope in self._ever.get(user_id, ())
 

@@ -114,6 +114,23 @@ class Oracle:
         if abs(off_ms) > MAX_DRIFT_MS + SLACK_MS + travelled_ms:
             raise Trouble("diverged", f"the stamp of {batch.device}/{n} is {off_ms} ms from the truth")
 
+    # What befell the server --------------------------------------------------------------------------------------------------
+
+    async def restored(self, incarnation: str) -> None:
+        """The server is as it was at its backup; all that came after never happened."""
+        tenant_id = self._server.tenant_id
+        seq = await self.ask(lambda c: c.fetchval("select seq from clock where tenant_id = $1", tenant_id))
+        rows = await self.ask(lambda c: c.fetch("select no, last_n from device where tenant_id = $1", tenant_id))
+        last_n = {row["no"]: row["last_n"] for row in rows}
+        self.model.roll_back(seq, last_n)
+        self.log = {name: raw for name, raw in self.log.items() if name[1] <= last_n.get(name[0], 0)}
+        self.incarnation = incarnation
+        self._trace.say(self._scheduler.now_ms, "restored", seq)
+
+    def pruned(self, horizon: int) -> None:
+        self.model.forget(horizon)
+        self._trace.say(self._scheduler.now_ms, "pruned", horizon)
+
     # What a device holds ---------------------------------------------------------------------------------------------------
 
     async def observe(self, device: Device, shot: Shot) -> None:

@@ -26,6 +26,7 @@ class Fault(enum.StrEnum):
     DATABASE_CUT_BEFORE = "database_cut_before_a_statement"
     DATABASE_CUT_AFTER = "database_cut_after_a_statement"
     SERVER_RESTORED = "server_restored_from_a_backup"
+    HISTORY_PRUNED = "tombstones_forgotten_behind_a_device"
 
 
 ALL_FAULTS: Final = frozenset(Fault)
@@ -42,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
     transactions: int
     page_records: int
     batch_transactions: int
+    restores: bool
     rate: float
     faults: frozenset[Fault]
 
@@ -57,6 +59,7 @@ def plan_of(seed: int) -> Plan:
         transactions=360,
         page_records=random.choice((3, 8, 25, 10_000)),
         batch_transactions=random.choice((3, 10, 50, 200)),
+        restores=random.random() < 0.3,
         rate=random.choice((0.3, 1.0, 1.0, 2.0)),
         faults=ALL_FAULTS,
     )

@@ -16,6 +16,7 @@ from client_sdk import session as sdk_session
 from server import author, tenants
 from server.storage.office import SERVER_DEVICE_NO, SERVER_USER
 from simulation import field_acts, final
+from simulation.calamity import Calamity
 from simulation.console import Console
 from simulation.database import Database
 from simulation.device import Device
@@ -159,11 +160,16 @@ class World:
 
     async def live(self) -> None:
         self.faults.on = True
-        haunting = self.scheduler.spawn(self.server.haunt(), "haunt")
+        haunts = [
+            self.server.haunt(),
+            Calamity(self.oracle, self.server, self._database, self.faults, self.scheduler).run(self.plan),
+        ]
+        haunting = [self.scheduler.spawn(haunt, "haunt") for haunt in haunts]
         share = self.plan.transactions // len(self.parties)
         lives = [self.scheduler.spawn(self._life(party, share), party.name) for party in self.parties]
         await asyncio.wait(lives)
-        haunting.cancel()
+        for haunt in haunting:
+            haunt.cancel()
         self.faults.on = False
         await self._rest()
 
