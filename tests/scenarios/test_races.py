@@ -361,5 +361,3 @@ async def test_34_a_plan_is_published_while_three_devices_are_offline(field: Fie
     assert await board() == set()
     await field.dispatcher.sets(Appointment, "W1.visit", planned_start=field.clock() + HOUR_MS)
     assert await board() == {("W1.visit", "Theo")}
-
-
