@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import dispatch
 from server.context import Context, database_url, opened
 from server.explain import Explanation, Unknown, explain
 from server.serve import serve as run_server
@@ -38,6 +39,7 @@ device_app = typer.Typer(help="Enrolled devices: who has seen what, and who may 
 app.add_typer(tenant_app, name="tenant", rich_help_panel="Set up")
 app.add_typer(user_app, name="user", rich_help_panel="Set up")
 app.add_typer(device_app, name="device", rich_help_panel="Operate")
+app.add_typer(dispatch.app, name="dispatch", rich_help_panel="Run")
 
 console = Console()
 
@@ -292,9 +294,8 @@ def explain_command(
     console.print(f"[bold]{told.verdict}[/bold]")
     for way in told.ways:
         state = f"revoked by commit {way.revoked}" if way.revoked else "stands"
-        console.print(
-            f"  by {way.principal} {f'through {way.through} ' if way.through else ''}({way.reasons}), since commit {way.granted}: {state}"
-        )
+        through = f"through {way.through} " if way.through else ""
+        console.print(f"  by {way.principal} {through}({way.reasons}), since commit {way.granted}: {state}")
     table = Table("field", "value", "commit", "by", "side", "at", title=f"{told.entity} {told.id}, version {told.seq}")
     for field in told.fields:
         value = msgspec.json.encode(field.value).decode()

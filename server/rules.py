@@ -141,7 +141,9 @@ async def give_back_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflict
     """Reassigned, but the first technician had finished already: the visit is theirs, and the second one's is cancelled."""
     if conflict.get("policy") != FORMER_HOLDER:
         return ()
-    done = [c["id"] for c in conflict["held"]["changes"] if c.get("set", {}).get("status") in _FINISHED and c["entity"] == "appointment"]
+    done = [
+        c["id"] for c in conflict["held"]["changes"] if c.get("set", {}).get("status") in _FINISHED and c["entity"] == "appointment"
+    ]
     row = await tenant.raw_record("appointment", done[0]) if done else None
     technician = await _technician_of(tenant, conflict["held"]["user"])
     if row is None or row.deleted or technician is None:

@@ -5,11 +5,13 @@ import contextlib
 import signal
 import socket
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
 
+from dispatch import warm_up
 from server.app import create_app
 from server.attachments import Attachments
 from server.context import Context, database_url, opened
@@ -83,6 +85,7 @@ async def _start_worker(url: str) -> asyncio.subprocess.Process:
 
 async def work(url: str) -> None:
     """Work on jobs until SIGINT or SIGTERM."""
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()  # the first plan need not wait for the compiler
     async with opened(url, connections=4, migrated=True) as context:
         register(context.jobs)
         task = asyncio.create_task(run_worker(context))
