@@ -42,6 +42,7 @@ from client_sdk.errors import (
 from client_sdk.items import Conflicts, Identity, Item, OutboxState, Outgoing, Parked, Status
 from client_sdk.query import col
 from client_sdk.replica import Replica
+from client_sdk.replicas import Replicas
 from client_sdk.transport import HttpTransport, Transport
 from client_sdk.wakeups import Wakeups
 from client_sdk.watch import Watch
@@ -71,6 +72,7 @@ __all__ = [
     "Progress",
     "Rejected",
     "Replica",
+    "Replicas",
     "Revoked",
     "SdkError",
     "Status",

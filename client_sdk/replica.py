@@ -211,6 +211,10 @@ class Replica:
         enrolled: Enrolled = await self._session.enrol(url, code, device_name)
         return msgspec.convert(enrolled, Identity, from_attributes=True)
 
+    def adopt(self, url: str, enrolled: bytes) -> None:
+        """Make this file the device of an enrolment that was asked for before there was a file (see `Replicas`)."""
+        self._session.adopt(url, enrolled)
+
     async def sync(self) -> None:
         """Deliver everything that waits and bring the replica up to date.
 

@@ -85,25 +85,23 @@ class Session:
     ) -> None:
         self._store, self._lock, self._hub, self._clock, self._sleep, self._transport = store, lock, hub, clock, sleep, transport
 
-    def _connected(self, url: str) -> AbstractAsyncContextManager[Transport]:
-        return http(url) if self._transport is None else nullcontext(self._transport)
-
     async def enrol(self, url: str, code: str, device_name: str) -> Enrolled:
         if self._store.device().enrolled is not None:
             raise AlreadyEnrolled("this file belongs to a device already: enrol with a file of its own")
-        async with self._connected(url) as transport:
-            answer = await _post(transport, "/v1/enrol", _encode(Enrolment(code, device_name)), {})
-        enrolled = _decoded(_enrolled, answer)
+        answer, enrolled = await asked_to_enrol(self._transport, url, code, device_name)
+        self.adopt(url, answer)
+        return enrolled
+
+    def adopt(self, url: str, answer: bytes) -> None:
         with self._store.write():
             if not self._store.enrol(url, answer):
-                raise AlreadyEnrolled("this file was enrolled by another process at the same time")
-        return enrolled
+                raise AlreadyEnrolled("this file belongs to a device already")
 
     async def sync(self) -> None:
         """Exchange until every transaction has an outcome and a checkpoint has come."""
         if self._store.device().enrolled is None:
             raise NotEnrolled("enrol this replica first")
-        async with self._exclusive(), self._connected(self._store.device().url) as transport:
+        async with self._exclusive(), _connected(self._transport, self._store.device().url) as transport:
             try:
                 await self._until_even(transport)
             except Revoked:
@@ -211,6 +209,17 @@ class Session:
                 break
             batch.append((n, raw))
         return batch
+
+
+async def asked_to_enrol(transport: Transport | None, url: str, code: str, device_name: str) -> tuple[bytes, Enrolled]:
+    """Spend a one-time code; the server's answer as it came, for a file to keep, and what it says."""
+    async with _connected(transport, url) as connected:
+        answer = await _post(connected, "/v1/enrol", _encode(Enrolment(code, device_name)), {})
+    return answer, _decoded(_enrolled, answer)
+
+
+def _connected(transport: Transport | None, url: str) -> AbstractAsyncContextManager[Transport]:
+    return http(url) if transport is None else nullcontext(transport)
 
 
 async def _post(transport: Transport, path: str, body: bytes, headers: dict[str, str]) -> bytes:
