@@ -131,7 +131,7 @@ class _Found:
         for op in deed.ops:
             record = self.record(op)
             if op.verb == "delete":
-                if record is not None and not self._clashes.get((op.entity, op.id, "")):
+                if record is not None and "deleted" not in self._clashes.get((op.entity, op.id, ""), []):
                     yield f"{op.entity} {op.id} was deleted and is there, without a conflict that says why"
             elif record is None:
                 yield f"{op.entity} {op.id} is not there"
@@ -168,8 +168,15 @@ class _Found:
             return any(added <= words_of(text) for text in shown) or self._replaced(note, spec)
         if current == note.value or note.value in clashes:
             return True
+        if any(row.fields.get(note.field) == note.value for row in self._seconds(note.op)):
+            return True
         flow = spec.policy.flow
         return (flow is not None and _leads_to(flow, note.value, current)) or self._replaced(note, spec)
+
+    def _seconds(self, op: Op) -> Iterator[Row]:
+        """Where a visit went back to whoever had done it, the server keeps what it was given to as a cancelled visit beside it."""
+        beside = f"{op.id}.second."
+        yield from (row for row in self.evidence.records.get(op.entity, {}).values() if row.id.startswith(beside))
 
     def _replaced(self, note: _Note, spec: FieldSpec) -> bool:
         """Whether somebody who had seen the value wrote another one: the same user later, or anybody who noted it as seen."""

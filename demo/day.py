@@ -47,6 +47,7 @@ class Day:
         self.dark: list[Handset] = []
         self.leads_won_seen = 0
         self.plan_wall_s = 0.0
+        self.visits: Sequence[Visit] = ()
 
     @property
     def crew(self) -> list[Handset]:
@@ -90,8 +91,8 @@ class Day:
             )
         return best, before
 
-    async def dispatch(self) -> list[Visit]:
-        """Send every planned visit out to its technician; returns them by start."""
+    async def dispatch(self) -> None:
+        """Send every planned visit out to its technician."""
         orders = {record.id: record for record in await self.dispatcher.records("work_order")}
         planned = [r for r in await self.dispatcher.records("appointment") if r.seen("status") == AppointmentStatus.SCHEDULED]
         batch: list[tuple[str, list[Change], tuple[Op, ...]]] = []
@@ -117,7 +118,7 @@ class Day:
                     record.seen("planned_start"),
                 )
             )
-        return sorted(visits, key=lambda visit: visit.start_ms)
+        self.visits = sorted(visits, key=lambda visit: visit.start_ms)
 
     async def enrol(self) -> None:
         """Start every device's process, enrol it, and give it what its user may hold."""
@@ -130,7 +131,7 @@ class Day:
 
     # The morning -----------------------------------------------------------------------------------------------------------
 
-    async def morning(self, visits: Sequence[Visit]) -> None:
+    async def morning(self) -> None:
         """Two in three work without any signal, the others on a bad line; the office does not wait for them."""
         until_ms = self.day_ms + NOON * HOUR_MS
         self.dark = [handset for at, handset in enumerate(self.technicians) if at % 3 != 2]
@@ -139,7 +140,7 @@ class Day:
         for handset in self.dark:
             handset.line.down()
         self.story.line("the network", f"is gone for {len(self.dark)} technicians, and bad for the others")
-        early = {h: [v for v in visits if v.technician == h.person.key and v.start_ms < until_ms] for h in self.dark}
+        early = {h: [v for v in self.visits if v.technician == h.person.key and v.start_ms < until_ms] for h in self.dark}
         racing = [(handset, own[-1]) for handset, own in early.items() if own]
         for at, (handset, visit) in enumerate(racing):
             await self._race(RACES[at % len(RACES)], handset, visit)
@@ -225,10 +226,12 @@ class Day:
         others = [handset for handset in self.technicians if handset not in live]
         for handset in others:
             handset.line.down()
+        keys = [visit.technician for visit in self.visits if visit.start_ms >= self.day_ms + NOON * HOUR_MS]
+        busiest = max(live, key=lambda handset: keys.count(handset.person.key))
         await together(
             [
-                self._die_working(live[-1], until_ms),
-                *(self._work(handset, until_ms, live=True) for handset in live[:-1]),
+                self._die_working(busiest, until_ms),
+                *(self._work(handset, until_ms, live=True) for handset in live if handset is not busiest),
                 *(self._work(handset, until_ms, live=False) for handset in others),
             ]
         )

@@ -56,9 +56,12 @@ class House:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment without any other server's settings: the demo never touches a database of yours."""
+        """The environment without any other server's settings: the demo never touches a database of yours.
+
+        The embedded PostgreSQL keeps a lock file among the temporary files, where another user's would be in its way.
+        """
         kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL" and not name.startswith("TRUCKROLL_")}
-        return kept | {"TRUCKROLL_HOME": str(self.home)}
+        return kept | {"TRUCKROLL_HOME": str(self.home), "TMPDIR": str(self.home)}
 
     async def set_up(self, asked: Import) -> Imported:
         """Run the importer against the running server's database."""

@@ -112,6 +112,15 @@ def test_a_deed_cut_off_by_a_kill_is_there_whole_or_not_at_all() -> None:
     assert any("half of it was applied" in loss for loss in lost_writes(evidence(cut, who, {})))
 
 
+def test_a_visit_given_back_keeps_who_it_was_given_to() -> None:
+    found = records()
+    given = Deed(1, 0, "reassign", (Op("set", "appointment", VISIT, {"technician": "T2"}, {"technician": "T1"}),))
+    who = Author("D", Noted((given,), {1: 1}), 1)
+    assert any("technician = 'T2'" in loss for loss in lost_writes(evidence(found, who, {})))
+    found["appointment"][f"{VISIT}.second.T2"] = Row("appointment", f"{VISIT}.second.T2", 9, {"technician": "T2"})
+    assert lost_writes(evidence(found, who, {})) == []
+
+
 def test_a_value_that_somebody_saw_and_replaced_is_not_lost() -> None:
     found = records()
     del found["conflict"]
