@@ -32,14 +32,14 @@ def json_schema() -> dict[str, Any]:
 def wire_fingerprint() -> str:
     """A hash of all that travels: it changes exactly when a message or an entity does, and not with the words that explain them."""
     _, messages = msgspec.json.schema_components([Exchange, Transaction, Reply, Enrolment, Enrolled, Problem])
-    return sha256(msgspec.json.encode(_bare([messages, json_schema()]), order="sorted")).hexdigest()[:16]
+    return sha256(msgspec.json.encode(bare([messages, json_schema()]), order="sorted")).hexdigest()[:16]
 
 
-def _bare(schema: Any) -> Any:
+def bare(schema: Any) -> Any:
     """A schema without its descriptions; a field of that name is an object, not a string, and stays."""
     if isinstance(schema, dict):
-        return {name: _bare(part) for name, part in schema.items() if name != "description" or not isinstance(part, str)}
-    return [_bare(part) for part in schema] if isinstance(schema, list) else schema
+        return {name: bare(part) for name, part in schema.items() if name != "description" or not isinstance(part, str)}
+    return [bare(part) for part in schema] if isinstance(schema, list) else schema
 
 
 def conflicts_page() -> str:
