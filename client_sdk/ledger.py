@@ -45,6 +45,14 @@ def prepare(store: Store) -> None:
             return
         store.make_tables()
         _place(store)
+        if any(
+            store.lacks(spec.name, field.name)
+            for spec in store.registry.values()
+            for field in spec.fields.values()
+            if field.required
+        ):
+            # It was downloaded before this version's entities required the field: it comes anew, whole.
+            store.restart()
         refresh(store, store.keys())
 
 

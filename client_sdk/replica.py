@@ -182,7 +182,8 @@ class Replica:
     def conflicts(self) -> Conflicts:
         """The conflict records that the device holds, and its own transactions that ran into a conflict."""
         outcomes = [outgoing for outgoing in self.history() if outgoing.conflicts]
-        return Conflicts(tuple(self.query(Conflict)), tuple(outcomes))
+        records = self.query(Conflict) if Conflict.spec.name in self._store.registry else ()
+        return Conflicts(tuple(records), tuple(outcomes))
 
     def identity(self) -> Identity | None:
         """Who this device is; None before it is enrolled."""

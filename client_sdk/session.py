@@ -194,9 +194,13 @@ class Session:
         return Next.MORE if page is None or page.more or page.groups_left or waiting else Next.DONE
 
     def _compares(self) -> bool:
-        """Whether it is time to have the server compare what this device holds, scope by scope."""
+        """Whether it is time to have the server compare what this device holds, scope by scope.
+
+        Not while it holds records of entities that only a newer version of the app knows: which scopes these are in it cannot
+        say, so those scopes would seem damaged and come anew every time.
+        """
         device = self._store.device()
-        settled = device.cursor is not None and device.staged_cursor is None
+        settled = device.cursor is not None and device.staged_cursor is None and not self._store.holds_unknown()
         return settled and device.compared_ms is not None and self._clock() - device.compared_ms >= COMPARE_EVERY_MS
 
     def _batch(self) -> Batch:

@@ -419,6 +419,15 @@ class Store:
         rows = self._all("SELECT id, seq, body FROM base WHERE entity = ? AND scope = ''", (entity,))
         return [(record_id, BaseRow(seq, body)) for record_id, seq, body in rows]
 
+    def holds_unknown(self) -> bool:
+        """Whether there are records of entities that this version of the app does not know."""
+        return self._one("SELECT 1 FROM base WHERE scope = '' LIMIT 1") is not None
+
+    def lacks(self, entity: str, field: str) -> bool:
+        """Whether any record of the entity is without a field."""
+        sql = "SELECT 1 FROM base WHERE entity = ? AND json_type(CAST(body AS TEXT), ?) IS NULL LIMIT 1"
+        return self._one(sql, (entity, f'$."{field}"')) is not None
+
     # Derived tables --------------------------------------------------------------------------------------------------------
 
     def has_layout(self) -> bool:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from client_sdk import Replica
 from sync.codec import decode_body, decode_edit, decode_transaction
 from sync.overlay import overlay
-from sync.schema import REGISTRY
 
 T = TypeVar("T")
 Shown = dict[tuple[str, str], tuple[dict[str, Any], bool, int]]
@@ -28,7 +27,7 @@ def drive(coroutine: Coroutine[Any, Any, T]) -> T:
 def shown(replica: Replica) -> Shown:
     """Body, pending and base version of everything that the replica shows."""
     found: Shown = {}
-    for name in REGISTRY:
+    for name in replica._store.registry:
         for row in replica._store.view((f"SELECT _id, _seq, _pending, _body FROM view_{name}", ())):
             found[name, row.id] = (decode_body(row.body), row.pending, row.seq)
     return found
@@ -39,12 +38,13 @@ def expected(replica: Replica) -> Shown:
     bodies: dict[tuple[str, str], dict[str, Any] | None] = {}
     seqs: dict[tuple[str, str], int] = {}
     for entity, record_id, seq, body in replica._store._all("SELECT entity, id, seq, body FROM base"):
-        bodies[entity, record_id], seqs[entity, record_id] = decode_body(body), seq
+        if entity in replica._store.registry:
+            bodies[entity, record_id], seqs[entity, record_id] = decode_body(body), seq
     pending = set()
     touched = set(replica._store._all("SELECT entity, id, n FROM touched"))
     for n, raw, state in replica._store._all("SELECT n, raw, state FROM outbox WHERE state IN ('waiting', 'confirmed') ORDER BY n"):
         for change in decode_transaction(raw).changes:
-            key, spec = (change.entity, change.id), REGISTRY[change.entity]
+            key, spec = (change.entity, change.id), replica._store.registry[change.entity]
             if state == "confirmed" and (*key, n) not in touched:
                 continue  # in a first sync, the groups that are in have it
             pending.add(key)
