@@ -1,12 +1,14 @@
 """The HTTP face: routes, bytes in and out, problem documents. What is behind each route lives in its own module."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import msgspec
+import sqlalchemy.exc
 from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
@@ -23,6 +25,8 @@ from server.web import JSON, AnyRequest, answer, answer_json, body_of, context_o
 from sync.codec import refusal
 from sync.derive import json_schema
 from sync.protocol import Enrolment
+
+_log = logging.getLogger(__name__)
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -127,11 +131,12 @@ def _problem(_: object, error: Exception) -> Response[bytes]:
             found = ProblemError(
                 error.status_code, error.detail or "The request cannot be served", rule=f"http_{error.status_code}"
             )
-        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | OSError():
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | sqlalchemy.exc.OperationalError() | OSError():
             found = ProblemError(
                 503, "The database is not reachable", "nothing was stored; send the same again", rule="unavailable"
             )
         case _:
+            _log.error("a request failed", exc_info=error)
             found = ProblemError(500, "Something went wrong", "nothing was stored; send the same again", rule="internal")
     return Response(found.body, media_type=MEDIA_TYPE, status_code=found.problem.status)
 

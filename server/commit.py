@@ -291,6 +291,8 @@ class _Draft:
         for entity, record_id in references(spec, edit):
             if not any((entity, record_id) in known for known in (staged, self._states, self._stored)):
                 raise Refused("reference", f"there is no {entity} {record_id}", _referring(spec, edit, entity, record_id))
+            if edit.create and edit.set.get(spec.scope.field or "") in (record_id, f"{entity}:{record_id}"):
+                self._check_parent(staged, entity, record_id, spec.scope.field or "")
         state = staged.get(key) or self._states.get(key)
         before = self._stored.get(key)
         if state is None and before is not None:
@@ -305,6 +307,13 @@ class _Draft:
         ):
             raise Refused("not_found", f"there is no {spec.name} {edit.id}" if not edit.create else f"there is no {state.scope}")
         return state
+
+    def _check_parent(self, staged: Mapping[Key, _State], entity: str, record_id: str, field: str) -> None:
+        """What would become a part of something deleted meanwhile waits for a person."""
+        key = (entity, record_id)
+        state = staged.get(key) or self._states.get(key)
+        if state.record.deleted if state else self._stored[key].deleted:
+            raise Refused("deleted", f"the {entity} {record_id} was deleted: restore or discard", field)
 
     def _may(self, user_id: str, scope: str, spec: EntitySpec, edit: Edit, *, is_new: bool) -> bool:
         if is_new and edit.create and spec.scope.field is None:

@@ -29,13 +29,15 @@ from sync.links import user
 from sync.schema import REGISTRY
 
 PAGE_RECORDS_MAX: Final = 10_000
+ROUNDS_DOUBLING: Final = 12
 
 
 class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """What a device's opaque cursor says.
 
     `head` > 0 while a round is under way; `at` is the seq that it has walked to. `have` names the scopes that the device has (null:
-    those it reached at `base`), `then` those that it will have when the round is through. `group` is the one that arrives.
+    those it reached at `base`), `then` those that it will have when the round is through. `group` is the one that arrives. Pages
+    double with each `round`, so that a device catches up however busy its scopes are.
     """
 
     incarnation: str
@@ -45,6 +47,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     group: int = GROUPS
     have: tuple[str, ...] | None = None
     then: tuple[str, ...] | None = None
+    round: int = 0
 
     def encode(self) -> str:
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
@@ -66,7 +69,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     @property
     def settled(self) -> bool:
         """Whether the device is at a checkpoint with all its scopes."""
-        return not self.head and self.group >= GROUPS and self.have is None
+        return not self.head and not self.round and self.group >= GROUPS and self.have is None
 
 
 _decoder: Final = msgspec.msgpack.Decoder(Cursor)
@@ -108,7 +111,7 @@ async def pull(connection: Connection, asked: Asked) -> Pulled:
         if long_away:
             lapsed = frozenset(asked.digests)
             cursor = msgspec.structs.replace(cursor, have=tuple(sorted(lapsed - set(anew))))
-    limit = max(1, min(asked.limit, PAGE_RECORDS_MAX))
+    limit = max(1, min(asked.limit, PAGE_RECORDS_MAX)) << min(cursor.round, ROUNDS_DOUBLING)
     began = cursor.head or FOREVER
     arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew, began]
     if cursor.group < GROUPS:
@@ -159,12 +162,12 @@ def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
     head = rows.clock_seq if first else cursor.head
     if full:
         at = max(row[1] for row in rows.records)
-        after = Cursor(cursor.incarnation, cursor.base, head, at, cursor.group, cursor.have, then)
+        after = Cursor(cursor.incarnation, cursor.base, head, at, cursor.group, cursor.have, then, cursor.round)
     elif first:
         group = min(cursor.group + 1, GROUPS)
         after = Cursor(cursor.incarnation, head, group=group, have=then if group < GROUPS else None)
     else:
-        after = Cursor(cursor.incarnation, head, group=cursor.group, have=then)
+        after = Cursor(cursor.incarnation, head, group=cursor.group, have=then, round=cursor.round + 1)
     more = full or not first
     parts = [b'{"cursor":"%s"' % after.encode().encode()]
     if more:

@@ -54,16 +54,21 @@ async def repair(context: Context, tenant_id: int, device_no: int, epoch: int, n
 
 
 def dependants(waiting: Sequence[Any], n: int) -> list[Any]:
-    """The parked row `n` and the later ones that touch a record which it, or one already taken, would have created."""
+    """The parked row `n` and the later ones that wait for the same: they touch a record which it, or one already taken, would have
+    created, or miss the same deleted record.
+    """
     taken: list[Any] = []
     made: set[tuple[str, str]] = set()
+    missed: set[str] = set()
     for row in waiting:
         changes = _changes(row.payload)
         touches = {(change.entity, change.id) for change in changes}
         names = {value for change in changes if not isinstance(change.set, msgspec.UnsetType) for value in _strings(change.set)}
-        if row.n == n or (taken and (touches & made or names & {record_id for _, record_id in made})):
+        misses = {reason["detail"] for reason in row.reasons if reason["rule"] == "deleted"}
+        if row.n == n or (taken and (touches & made or names & {record_id for _, record_id in made} or misses & missed)):
             taken.append(row)
             made |= {(change.entity, change.id) for change in changes if change.create}
+            missed |= misses
     return taken
 
 

@@ -40,6 +40,7 @@ class Office:
         self.engine: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://" + url.split("://", 1)[1],
             pool_size=size,
+            pool_pre_ping=True,  # the database may have been restarted since
             connect_args={"server_settings": {"role": APP_ROLE, "application_name": "truckroll-office", "jit": "off"}},
         )
 
