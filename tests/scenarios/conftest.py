@@ -1,11 +1,14 @@
 """One company for each story."""
 
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Company
 
+from server.storage import embedded
+from server.storage.migrate import migrate
 from tests.scenarios.field import Clock, Field
 
 
@@ -23,3 +26,12 @@ async def field(company: Company, clock: Clock, tmp_path: Path) -> AsyncIterator
     await field.open()
     yield field
     field.close()
+
+
+@pytest.fixture(scope="session")
+def private_url() -> Iterator[str]:
+    """A database server of these stories' own, which they may maltreat; it ends with the run."""
+    with tempfile.TemporaryDirectory(prefix="truckroll-private-", ignore_cleanup_errors=True) as home:
+        url = embedded.start(Path(home))
+        migrate(url)
+        yield url

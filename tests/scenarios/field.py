@@ -22,11 +22,12 @@ from server.storage.tables import rule_event
 from sync.entities import Account, Appointment, Conflict, Product, Site, Technician, WorkOrder
 from sync.entities.flows import AppointmentStatus
 from sync.protocol import Outcome, OutcomeKind, Page, Reply
-from sync.schema import Entity
+from sync.schema import REGISTRY, Entity, EntitySpec
 from tests.client_sdk.oracle import check, shown
 from tests.server.wire import BareDevice
 
 E = TypeVar("E", bound=Entity)
+Registry = Mapping[str, EntitySpec]
 Change = dict[str, Any]
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
@@ -88,10 +89,12 @@ class Line:
 class Phone:
     """A replica of somebody in the field, on a line of its own. Its clock is `skew_ms` off the true time."""
 
-    def __init__(self, path: Path, http: httpx.AsyncClient, clock: Clock, user: str) -> None:
+    def __init__(self, path: Path, http: httpx.AsyncClient, clock: Clock, user: str, registry: Registry = REGISTRY) -> None:
         self.path, self.user, self.skew_ms = path, user, 0
         self.line = Line(http)
-        self.replica = Replica.open(path, clock=lambda: clock() + self.skew_ms, random=Random(path.name), transport=self.line)
+        self.replica = Replica.open(
+            path, clock=lambda: clock() + self.skew_ms, random=Random(path.name), transport=self.line, registry=registry
+        )
         self.edit = self.replica.edit
 
     async def sync(self) -> None:
@@ -202,6 +205,12 @@ class Field:
         for phone in self._phones:
             phone.close()
 
+    def moved_to(self, company: Company) -> None:
+        """The company as another server has it."""
+        self.company, self.ruled = company, company.context.door.on_ruled is not _nobody
+        for desk in (self.dispatcher, self.manager):
+            desk.device.http = company.http
+
     async def desk(self, name: str, role: str) -> Desk:
         user = await self.company.user(name, role)
         return Desk(BareDevice(self.company.http, await self.company.enrol(user, name)))
@@ -215,17 +224,17 @@ class Field:
     async def rep(self, name: str, *territories: str) -> Phone:
         return await self.phone(await self.company.user(name, "rep", territories), name)
 
-    async def phone(self, user: str, name: str, http: httpx.AsyncClient | None = None) -> Phone:
-        """A further phone of a user, in a file by name."""
-        phone = Phone(self._folder / name, http or self.company.http, self.clock, user)
+    async def phone(self, user: str, name: str, registry: Registry = REGISTRY) -> Phone:
+        """A further phone of a user, in a file by name, with an app that knows the entities in `registry`."""
+        phone = Phone(self._folder / name, self.company.http, self.clock, user, registry)
         self._phones.append(phone)
         await phone.replica.enrol("http://server", await self.company.code(user), name)
         await phone.sync()
         return phone
 
-    async def reopened(self, path: Path, user: str, http: httpx.AsyncClient | None = None) -> Phone:
+    def reopened(self, path: Path, user: str) -> Phone:
         """The phone that the file at `path` is."""
-        phone = Phone(path, http or self.company.http, self.clock, user)
+        phone = Phone(path, self.company.http, self.clock, user)
         self._phones.append(phone)
         return phone
 

@@ -1,7 +1,7 @@
 """Servers that die: for each number that comes in, a fresh process serves on the one socket and kills itself at that boundary.
 
-A boundary is the moment before a statement of an exchange, or before its reply; 0 means that it lives. Arguments: the socket's number, the
-database's URL. Says "ready" when the process serves.
+A boundary is the moment before a statement of an exchange, or before its reply. Arguments: the socket's number, the database's URL.
+Says "ready" when the process serves.
 """
 
 import asyncio

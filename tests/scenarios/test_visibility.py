@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,13 +10,14 @@ import msgspec
 import pytest
 from conftest import Company
 
+from client_sdk import Closed, Replicas
 from server.feed import Cursor
 from server.tenants import create_tenant
 from sync.entities import Account, Appointment, Asset, Lead, Site, WorkOrder, WorkOrderTask
 from sync.entities.flows import AppointmentStatus as Visit
 from sync.protocol import OutcomeKind
 from sync.schema import REGISTRY
-from tests.scenarios.field import Field, Phone, make
+from tests.scenarios.field import Field, Line, Phone, make
 from tests.server.wire import BareDevice
 
 OF_A_JOB = (WorkOrder, Appointment, WorkOrderTask, Site, Asset, Account)
@@ -156,6 +158,38 @@ async def test_21_children_of_a_record_deleted_elsewhere(field: Field) -> None:
     assert await boss.get("/v1/parked") == []
 
 
+async def test_22_another_user_signs_in_on_the_same_device(field: Field, tmp_path: Path) -> None:
+    """The second user neither sees the first one's records nor sends the queue, which waits and goes out as the first one's."""
+    line = Line(field.company.http)
+    theo, uma = [await field.technician(name) for name in ("Theo", "Uma")]
+    await field.job("W1", "Theo")
+    await field.job("W2", "Uma")
+    with Replicas(tmp_path / "tablet", transport=line, clock=field.clock) as tablet:
+        first = await tablet.enrol("http://server", await field.company.code(theo.user), "tablet")
+        await first.sync()
+        with first.edit("before the shift ended, without signal") as tx:
+            tx.create(Lead(need="secret pump", captured_by=(theo.user,)), record_id="of-theo")
+        second = await tablet.enrol("http://server", await field.company.code(uma.user), "tablet")
+        with pytest.raises(Closed):
+            first.outbox()
+        await second.sync()
+        assert {item.id for item in second.query(WorkOrder)} == {"W2"}
+        assert (second.query(Lead), second.outbox(), second.history()) == ([], [], [])
+        with second.edit("of the second shift") as tx:
+            tx.create(Lead(need="fan", captured_by=(uma.user,)), record_id="of-uma")
+        await second.sync()
+        assert set(await field.dispatcher.all(Lead)) == {"of-uma"}
+        files = [path for path in (tmp_path / "tablet").iterdir() if uma.user in path.name]
+        assert files
+        assert not any(b"secret pump" in path.read_bytes() for path in files)
+        assert await tablet.deliver() == {theo.user: None}
+        assert (await field.dispatcher.see(Lead, "of-theo")).captured_by == (theo.user,)
+        first = tablet.switch(theo.user)
+        await first.sync()
+        assert {item.id for entity in (WorkOrder, Lead) for item in first.query(entity)} == {"W1", "of-theo"}
+        assert [sent.kind for sent in first.history()] == [OutcomeKind.APPLIED]
+
+
 async def test_23_ids_of_another_tenant_in_any_field_of_any_request(field: Field, company: Company) -> None:
     """Whoever names an id of another company gets, to the letter, the answer that an id gets which nobody has."""
     theo = await field.technician("theirs.technician")
@@ -221,7 +255,7 @@ class Stranger:
 
     def _changes(self, role: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Each record set, deleted and made; each field that refers to one; each scope that a record may name."""
-        for entity in self.ids.keys() & REGISTRY.keys():
+        for entity in sorted(self.ids.keys() & REGISTRY.keys()):
             change = {"entity": entity, "id": self.ids[entity], "base": 1}
             yield f"{role} sets {entity}", change | {"set": {}}
             yield f"{role} deletes {entity}", change | {"delete": True}
