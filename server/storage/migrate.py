@@ -8,7 +8,9 @@ import procrastinate
 import sqlalchemy as sa
 from alembic.config import Config
 
-_ROOT: Final = Path(__file__).resolve().parents[2]
+_CHECKOUT: Final = Path(__file__).resolve().parents[2] / "alembic"
+_INSTALLED: Final = Path(__file__).resolve().parents[1] / "_alembic"
+"""Where the wheel carries the migrations."""
 
 
 def driver_url(url: str) -> str:
@@ -22,7 +24,10 @@ def includes(name: str | None, kind: str, _parents: object) -> bool:
 
 
 def config() -> Config:
-    return Config(str(_ROOT / "alembic.ini"))
+    settings = Config()
+    settings.set_main_option("script_location", str(_INSTALLED if _INSTALLED.exists() else _CHECKOUT))
+    settings.set_main_option("path_separator", "os")
+    return settings
 
 
 def migrate(url: str) -> None:
