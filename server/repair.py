@@ -8,18 +8,13 @@ from typing import Any
 
 import msgspec
 
-from server.commit import Push
+from server.author import write_for
 from server.context import Context
-from server.door import Moved
 from server.problems import ProblemError
-from server.storage.office import SERVER_DEVICE_NO
-from sync.clock import tick
 from sync.codec import decode_transaction
-from sync.merge import Author, Refused
+from sync.merge import Refused
 from sync.policies import Role
-from sync.protocol import Change, Outcome, OutcomeKind, Transaction
-
-ATTEMPTS = 20
+from sync.protocol import Change, Outcome, OutcomeKind
 
 
 class Repair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,19 +80,7 @@ def _strings(raw: msgspec.Raw) -> list[str]:
 
 async def _apply(context: Context, tenant_id: int, rows: Sequence[Any], mended: tuple[Change, ...] | None) -> tuple[Outcome, ...]:
     """Commit them in order on behalf of the user who did them, past the walls that a field author meets."""
-    bodies = [mended if mended is not None and at == 0 else _changes(row.payload) for at, row in enumerate(rows)]
-    author = Author(SERVER_DEVICE_NO, rows[0].user_id, Role(rows[0].role))
-    for _ in range(ATTEMPTS):
-        async with context.office.of(tenant_id) as tenant:
-            epoch, last_n = await tenant.device_end(SERVER_DEVICE_NO)
-        now_ms = context.now_ms()
-        raws = tuple(
-            msgspec.json.encode(Transaction(number, tick(0, now_ms), now_ms, changes, f"repaired {row.n}"))
-            for number, (row, changes) in enumerate(zip(rows, bodies, strict=True), last_n + 1)
-        )
-        try:
-            push = Push(author, epoch, last_n + 1, raws, now_ms, trusted=True)
-            return (await context.door.submit(tenant_id, push)).outcomes
-        except Moved:  # another process wrote as the server in between
-            continue
-    raise ProblemError(503, "The server's log keeps moving", "try again", rule="busy")
+    work = [
+        (f"repaired {row.n}", mended if mended is not None and at == 0 else _changes(row.payload)) for at, row in enumerate(rows)
+    ]
+    return (await write_for(context, tenant_id, rows[0].user_id, Role(rows[0].role), work)).outcomes
