@@ -12,6 +12,7 @@ from server.feed import Asked, Cursor, Pulled, idle, pull
 from server.problems import ProblemError, malformed
 from server.storage.pool import Pool
 from sync.codec import refusal
+from sync.merge import Refused
 from sync.protocol import Exchange, Outcome
 
 _requests: Final = msgspec.json.Decoder(Exchange)
@@ -69,6 +70,8 @@ def decode(body: bytes) -> Exchange:
         return _requests.decode(body)
     except msgspec.DecodeError as error:
         raise malformed(refusal(error)) from error
+    except (UnicodeDecodeError, RecursionError) as error:  # what msgspec does not catch itself
+        raise malformed(Refused("json", f"{type(error).__name__}: {error}")) from error
 
 
 def _check(request: Exchange, device: Admitted) -> None:

@@ -9,14 +9,14 @@ import procrastinate
 from server.context import Context
 from server.planning import TASK, run_plan
 
-RETRIES: Final = 2
 ABORT_POLL_S: Final = 0.1
+STALLED_S: Final = 30
 
 
 def register(jobs: procrastinate.App) -> None:
     """The tasks that a worker runs; their context comes with the worker."""
 
-    @jobs.task(name=TASK, pass_context=True, retry=RETRIES)
+    @jobs.task(name=TASK, pass_context=True)
     async def plan(job: procrastinate.JobContext, tenant_id: int, run_id: str) -> None:
         context: Context = job.additional_context["context"]
         stop = threading.Event()
@@ -34,7 +34,19 @@ async def _watch(job: procrastinate.JobContext, stop: threading.Event) -> None:
 
 
 async def run_worker(context: Context, **options: Any) -> None:
-    """Work on jobs until cancelled."""
-    await context.jobs.run_worker_async(
-        additional_context={"context": context}, install_signal_handlers=False, listen_notify=True, **options
-    )
+    """Work on jobs until cancelled, those of workers that died included."""
+    reviving = asyncio.create_task(_revive(context.jobs), name="revive")
+    try:
+        await context.jobs.run_worker_async(
+            additional_context={"context": context}, install_signal_handlers=False, listen_notify=True, **options
+        )
+    finally:
+        reviving.cancel()
+
+
+async def _revive(jobs: procrastinate.App) -> None:
+    """Put back what a worker took and did not end: its heartbeat has stopped."""
+    while True:
+        for job in await jobs.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
+            await jobs.job_manager.retry_job(job)
+        await asyncio.sleep(STALLED_S)

@@ -82,7 +82,20 @@ async def run_plan(context: Context, tenant_id: int, run_id: str, should_stop: C
         if row is None or row.state in ("done", "failed"):
             return
         await tenant.update_plan(run_id, state="running", progress=[])
-    request = msgspec.convert(row.request, PlanRequest)
+    try:
+        ended = await _solve(context, tenant_id, run_id, msgspec.convert(row.request, PlanRequest), should_stop)
+    except Exception as error:  # a job's outermost edge: whoever waits for the plan must hear of anything
+        async with context.office.of(tenant_id) as tenant:
+            await tenant.update_plan(run_id, state="failed", error=repr(error), finished_ms=context.now_ms())
+        raise
+    async with context.office.of(tenant_id) as tenant:
+        await tenant.update_plan(run_id, **ended, finished_ms=context.now_ms())
+
+
+async def _solve(
+    context: Context, tenant_id: int, run_id: str, request: PlanRequest, should_stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """Search, check, publish; what the run's row says afterwards."""
     day = await load_day(context.office, tenant_id, request, context.now_ms())
     asked = question(day)
     reporter = _Reporter(context, tenant_id, run_id)
@@ -105,16 +118,11 @@ async def run_plan(context: Context, tenant_id: int, run_id: str, should_stop: C
         "breaches": [msgspec.to_builtins(breach) for breach in breaches],
         "adapted": [],
     }
-    if not breaches and request.publish:
+    if breaches:
+        return {"state": "failed", "best": found, "error": "the checker refused the plan"}
+    if request.publish:
         found["adapted"] = await _publish(context, tenant_id, run_id, day, plan)
-    async with context.office.of(tenant_id) as tenant:
-        await tenant.update_plan(
-            run_id,
-            state="failed" if breaches else "done",
-            best=found,
-            error="the checker refused the plan" if breaches else None,
-            finished_ms=context.now_ms(),
-        )
+    return {"state": "done", "best": found, "error": None}
 
 
 async def _publish(context: Context, tenant_id: int, run_id: str, day: Day, plan: Any) -> list[str]:

@@ -51,6 +51,7 @@ async def running_rules(context: Context) -> AsyncIterator[None]:
 
 async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. The embedded database is started if no other is named."""
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends by it, then raises it again: what follows must still run
     url = database_url(settings)
     migrate(url)
     worker = await _start_worker(url) if with_worker else None

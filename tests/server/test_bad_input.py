@@ -27,6 +27,8 @@ def body(**over: Any) -> bytes:
         (b"", 400, "", "json"),
         (b'{"epoch": 1', 400, "", "json"),
         (b"[]", 400, "", "type"),
+        (b'{"epoch": 1, "sent_ms": 1, "cursor": "\xff"}', 400, "", "json"),
+        (b'{"epoch": 1, "sent_ms": 1, "x": ' + b"[" * 5000, 400, "", "json"),
         (b'{"sent_ms": 1}', 400, "epoch", "required"),
         (body(epoch="one"), 400, "epoch", "type"),
         (body(cursor="nonsense"), 400, "cursor", "cursor"),
