@@ -9,7 +9,7 @@ from simulation.plan import Fault, Plan
 from simulation.schedule import Scheduler
 from simulation.server import Server
 
-HOUR_MS = 3_600_000
+MINUTE_MS = 60_000
 
 
 class Calamity:
@@ -20,11 +20,11 @@ class Calamity:
         """At times that the seed decides."""
         random = Random(f"calamity {plan.seed}")
         while True:
-            await self._scheduler.sleep(random.randint(HOUR_MS // 4, 3 * HOUR_MS))
-            if plan.restores and self._faults.may(Fault.SERVER_RESTORED) and random.random() < 0.4:
+            await self._scheduler.sleep(random.randint(3, 40) * MINUTE_MS)
+            if plan.restores and self._faults.may(Fault.SERVER_RESTORED) and random.random() < 0.5:
                 await self._restore(random)
-            elif self._faults.may(Fault.HISTORY_PRUNED) and random.random() < 0.4:
-                await self._prune(random.randint(0, 2 * HOUR_MS))
+            elif self._faults.may(Fault.HISTORY_PRUNED) and random.random() < 0.5:
+                await self._prune(random.randint(0, 30) * MINUTE_MS)
 
     async def _restore(self, random: Random) -> None:
         """The disk breaks some time after a backup was taken; what was committed in between is gone."""
@@ -32,7 +32,7 @@ class Calamity:
         with self._scheduler.io():
             backup = await Backup.take(self._database.url, self._server.tenant_id)
         try:
-            await self._scheduler.sleep(random.randint(60_000, 2 * HOUR_MS))
+            await self._scheduler.sleep(random.randint(1, 20) * MINUTE_MS)
             await self._oracle.catch_up()
             self._server.kill()
             with self._scheduler.io():

@@ -98,9 +98,10 @@ class Gate:
 
     def __init__(self, scheduler: Scheduler, faults: Faults, random: Random) -> None:
         self._scheduler, self._faults, self._random = scheduler, faults, random
+        self._statement_ms = faults.plan.statement_ms
 
     async def passes(self, statement: Callable[[], Awaitable[T]]) -> T:
-        await self._scheduler.sleep(self._random.randint(0, 4))
+        await self._scheduler.sleep(self._random.randint(0, self._statement_ms))
         if self._faults.strikes(Fault.DATABASE_CUT_BEFORE, CUT):
             raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
         result = await self.unseen(statement)

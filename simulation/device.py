@@ -151,7 +151,7 @@ class Device(Party):
     async def sync(self) -> bool:
         """One attempt; True if it went through."""
         if self.faults.may(Fault.KILLED_APPLYING) and self.random.random() < KILLED_IN_SYNC:
-            self._arm(120)
+            self._arm(self.random.choice((12, 40, 200)))
         work = self.scheduler.spawn(self._sync(), f"{self.name} sync")
         if self.faults.strikes(Fault.KILLED_SENDING, 0.08):
             await self.scheduler.sleep(self.random.randint(1, 2_000))

@@ -13,17 +13,17 @@ class Faults:
         self.random = Random(f"faults {plan.seed}")
         self.counts: Counter[Fault] = Counter()
         self.on = False
-        self._plan = plan
+        self.plan = plan
 
     def has(self, fault: Fault) -> bool:
-        return fault in self._plan.faults
+        return fault in self.plan.faults
 
     def may(self, fault: Fault) -> bool:
         return self.on and self.has(fault)
 
     def strikes(self, fault: Fault, probability: float) -> bool:
         """Draws whether or not the fault is switched on, so that switching one off disturbs the others as little as can be."""
-        drawn = self.random.random() < probability * self._plan.rate
+        drawn = self.random.random() < probability * self.plan.rate
         if drawn and self.may(fault):
             self.counts[fault] += 1
             return True

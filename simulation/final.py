@@ -112,6 +112,8 @@ def _values(oracle: Oracle) -> None:
         for value in (row.body.get("held"), row.body.get("kept"))
     }
     for (key, name), values in written.items():
+        if key not in model.rows:
+            continue  # deleted, and its tombstone forgotten
         current = whole(key, model.rows[key][-1].body)[name]
         for at, one in enumerate(values):
             later = values[at + 1 :]

@@ -41,8 +41,8 @@ class Link:
 
     def wander(self) -> None:
         """Into a cellar now and then."""
-        if self._faults.strikes(Fault.OUT_OF_REACH, 0.1):
-            self.down_until_ms = self._scheduler.now_ms + self._faults.random.randint(1, 240) * 60_000
+        if self._faults.strikes(Fault.OUT_OF_REACH, 0.06):
+            self.down_until_ms = self._scheduler.now_ms + self._faults.random.randint(1, 90) * 60_000
 
     def _with_small_page(self, path: str, body: bytes) -> bytes:
         if path != "/v1/sync":

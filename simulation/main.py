@@ -17,7 +17,7 @@ import psycopg
 from server.storage import embedded
 from server.storage.migrate import migrate
 from simulation.database import Database, relax
-from simulation.plan import Fault, Plan, plan_of
+from simulation.plan import Fault, Plan, plan_of, smaller_than
 from simulation.world import Report, make_template, run_world
 
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108  # files that need not outlive the run
@@ -152,10 +152,43 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", type=Path, help="where to write the report")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--verbose", action="store_true", help="print every event")
+    parser.add_argument("--shrink", type=int, metavar="SEED", help="look for a shorter run in which this seed still fails")
+    parser.add_argument("--plan", help="live through exactly this plan, as --shrink prints it")
     given = parser.parse_args(arguments)
-    if given.verbose:
+    if given.shrink is not None:
+        return shrink_seed(given.shrink)
+    if given.plan or given.verbose:
+        plans = [msgspec.json.decode(given.plan, type=Plan)] if given.plan else [plan_of(seed) for seed in seeds_of(given.seeds)]
         with temporary_server() as url:
-            reports = run_plans(url, [plan_of(seed) for seed in seeds_of(given.seeds)], loud=True)
+            reports = run_plans(url, plans, loud=given.verbose)
         _tell(summary_of(reports, sum(report.wall_s for report in reports)))
         return 1 if any(report.trouble for report in reports) else 0
     return run(seeds_of(given.seeds), given.json, given.jobs)
+
+
+def shrink_seed(seed: int) -> int:
+    """Print the smallest run found in which a seed fails; 1 if it fails at all."""
+    with temporary_server() as url:
+        plan, report = shrink(url, plan_of(seed))
+    if not report.trouble:
+        print(f"seed {seed} does not fail")  # noqa: T201  # the result
+        return 0
+    line = msgspec.json.encode(plan, order="sorted").decode()
+    print(f"{report.trouble}: {report.what[:2000]}")  # noqa: T201  # the result
+    print("\n".join(report.last))  # noqa: T201  # the result
+    print(f"replay: python -m simulation --verbose --plan '{line}'")  # noqa: T201  # the result
+    return 1
+
+
+def shrink(url: str, plan: Plan) -> tuple[Plan, Report]:
+    """The smallest failing plan that is found by making one part smaller after the other, and how it fails."""
+    (report,) = run_plans(url, [plan])
+    smaller = bool(report.trouble)
+    while smaller:
+        smaller = False
+        for candidate in smaller_than(plan):
+            (found,) = run_plans(url, [candidate])
+            if found.trouble:
+                plan, report, smaller = candidate, found, True
+                break
+    return plan, report

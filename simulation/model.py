@@ -47,7 +47,13 @@ class Fate(msgspec.Struct, frozen=True):
 
 
 def believed(stamp: int, wrote_ms: int, offset_ms: int, enrolled_ms: int, now_ms: int) -> int:
-    """The stamp that a claimed one is worth: near the best estimate of when it was written, never in the future."""
+    """The stamp that a claimed one is worth: near the best estimate of when it was written, never in the future.
+
+    A clock that was right when it wrote and was set since shows in that only the raw time is possible.
+    """
+    possible = range(enrolled_ms - MAX_DRIFT_MS, now_ms + MAX_DRIFT_MS + 1)
+    if wrote_ms - offset_ms not in possible and wrote_ms in possible:
+        offset_ms = 0
     shifted = stamp - offset_ms * 1000
     best_ms = max(wrote_ms - offset_ms, enrolled_ms)
     if shifted // 1000 <= now_ms:
@@ -188,7 +194,7 @@ class _Commit:
                 self._model.parked[batch.device, n] = raw
             return Fate(OutcomeKind.PARKED, (), self._seq, stamp)
         if writer.role in FIELD:
-            held += self._late(writer, staged, transaction.get("label", ""))
+            held += self._late(writer, staged, transaction)
         for key, row in staged.items():
             if self._before(key) is None and row.scope == scope_name(*key):
                 self._made_by.setdefault(row.scope, person.user)
@@ -196,16 +202,18 @@ class _Commit:
         names = tuple(self._hold(batch, n, at, writer, *one) for at, one in enumerate(held))
         return Fate(OutcomeKind.CONFLICT if names else OutcomeKind.APPLIED, names, self._seq, stamp)
 
-    def _late(self, writer: Writer, staged: Mapping[Key, Row], label: str) -> list[tuple[Key, Held]]:
+    def _late(self, writer: Writer, staged: Mapping[Key, Row], transaction: Mapping[str, Any]) -> list[tuple[Key, Held]]:
         """Work of somebody who held the scope once and holds it no longer is taken, and told to the office: once for each scope."""
-        held = {"user": writer.user, "label": label}
         reach = self._model.reach(writer.user, self._seq - 1)
-        last = {
-            row.scope: key
-            for key, row in staged.items()
-            if row.seq == self._seq and row.scope not in reach and self._model.may_write(writer.user, row.scope)
-        }
-        return [(key, Held("", None, held, writer.device, open=True, policy="former_holder")) for key in last.values()]
+        told: list[tuple[Key, Held]] = []
+        for scope in sorted({row.scope for row in staged.values() if row.seq == self._seq} - reach):
+            if self._model.may_write(writer.user, scope):
+                there = [one for one in transaction["changes"] if staged[one["entity"], one["id"]].scope == scope]
+                changes = [{"base": 0} | one for one in there]
+                held = {"user": writer.user, "label": transaction.get("label", ""), "changes": changes}
+                key = (there[0]["entity"], there[0]["id"])
+                told.append((key, Held("", None, held, writer.device, open=True, policy="former_holder")))
+        return told
 
     def _before(self, key: Key) -> Row | None:
         return self.rows.get(key) or self._model.row(key, self._seq - 1)

@@ -130,8 +130,10 @@ def _deleted(spec: EntitySpec, row: Row, change: Mapping[str, Any], writer: Writ
 
 
 def tidy(field: FieldSpec, value: Any) -> Any:
-    """A set without repetitions and in order, a map without removed keys."""
+    """A set without repetitions and in order, a list of facts in theirs, a map without removed keys."""
     match field.policy.kind:
+        case Kind.APPEND_ONLY if isinstance(value, list):
+            return sorted(value, key=lambda one: (one.get("at", 0), one["id"]))
         case Kind.ADD_WINS:
             return sorted(set(value))
         case Kind.KEYED:
@@ -182,6 +184,7 @@ class _Edit:
             for name, value in self.change.get(op, {}).items():
                 field = self.spec.fields[name]
                 if op == "set" and self._stands(field, value):
+                    self._said_before(field, value)
                     continue  # to say what stands already takes no right
                 if self.writer.role not in field.policy.writers:
                     raise No(f"may not write {name}")
@@ -191,6 +194,12 @@ class _Edit:
         seq = self.writer.seq if self.wrote else self.row.seq
         row = Row(self.row.entity, self.row.id, self.row.scope, seq, self.deleted, self.body, self.marks, self.names)
         return Edited(row, self.wrote, self.held)
+
+    def _said_before(self, field: FieldSpec, value: Any) -> None:
+        """Two who did not know of each other both report what can be done once: the second report is held."""
+        if field.policy.flow and value in field.policy.flow.once and self._moved(field):
+            held = {"user": self.writer.user, field.name: value}
+            self.held.append(Held(field.name, value, held, self.writer.device, open=False, policy="second_report"))
 
     def _frozen(self) -> None:
         frozen = self.spec.frozen

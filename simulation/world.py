@@ -178,9 +178,10 @@ class World:
         acts = OFFICE if isinstance(party, Console) else REP if party.role is Role.REP else TECHNICIAN
         goal = len(party.done) + share
         while len(party.done) < goal:
-            # People do things on the minute, so that they do them at once.
-            wait_ms = party.random.choice((30_000, 60_000, 300_000, 1_800_000))
-            await party.scheduler.sleep(wait_ms - (self.scheduler.now_ms - START_MS) % 30_000)
+            # People do things when the clock strikes, so that they do them at once.
+            beat_ms = self.plan.beat_minutes * 60_000
+            beats = party.random.choice((1, 1, 1, 2, 5))
+            await party.scheduler.sleep(beats * beat_ms - (self.scheduler.now_ms - START_MS) % beat_ms)
             party.jump_clock()
             if isinstance(party, Console) and party.random.random() < 0.7:
                 await self._refresh(party)

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import pytest
 
-
 from client_sdk import ledger, session, store
 from client_sdk.items import OutboxState
 from server import commit, door, exchange, feed
@@ -17,8 +16,19 @@ from server.storage import statements
 from simulation.world import Report
 from sync import merge
 
-SEEDS = (101, 102, 103, 104, 105, 106)
-SHAPE: dict[str, Any] = {"transactions": 140, "rate": 2.0, "page_records": 4, "batch_transactions": 5}
+SEEDS = (101, 102, 103, 104, 105, 106, 107, 108)
+SHAPE: dict[str, Any] = {
+    "technicians": 3,
+    "twins": 2,
+    "reps": 1,
+    "consoles": 2,
+    "transactions": 190,
+    "rate": 2.0,
+    "page_records": 4,
+    "batch_transactions": 5,
+    "statement_ms": 500,
+    "beat_minutes": 10,
+}
 
 Live = Callable[..., list[Report]]
 Plant = Callable[[pytest.MonkeyPatch], None]
