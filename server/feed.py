@@ -157,11 +157,12 @@ class _Rows:
 
 
 def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
-    first, full = cursor.head == 0, len(rows.records) >= limit
+    first, at = cursor.head == 0, max((row[1] for row in rows.records), default=0)
+    # A round is through where it began, though there may be newer ones by now: else it might never end.
+    full = len(rows.records) >= limit and (first or at < cursor.head)
     then = (tuple(rows.present) if cursor.group < GROUPS else None) if first else cursor.then
     head = rows.clock_seq if first else cursor.head
     if full:
-        at = max(row[1] for row in rows.records)
         after = Cursor(cursor.incarnation, cursor.base, head, at, cursor.group, cursor.have, then, cursor.round)
     elif first:
         group = min(cursor.group + 1, GROUPS)
