@@ -318,8 +318,9 @@ async def test_06_half_a_transaction_is_never_visible(field: Field) -> None:
         assert len(told) <= 1 or all(name.endswith("boiler is cold") for name in told)
 
     theo.line.page, theo.line.before = 2, the_office_renames_all
-    await theo.sync()
-    whole(theo)
+    while rounds <= 12:
+        await theo.sync()
+        whole(theo)
     assert {order.fields.subject for order in theo.replica.query(WorkOrder)} == {"round 12"}
     assert rounds > 12
     await field.holds_exactly_what_it_may(theo)
