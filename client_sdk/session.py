@@ -36,6 +36,7 @@ class Next(enum.Enum):
 
     MORE = "another one"
     COMPARE = "another one, with the digests of what is held"
+    TELL = "an empty one, so that the server learns that the checkpoint has arrived; only once, for there may be more each time"
     DONE = "nothing: both sides are even"
 
 
@@ -112,7 +113,9 @@ class Session:
     async def _until_even(self, transport: Transport) -> None:
         mending = Mending()
         then = Next.COMPARE if self._compares() else Next.MORE
-        while then is not Next.DONE:
+        told = False
+        while then is not Next.DONE and not (told and then is Next.TELL):
+            told = told or then is Next.TELL
             batch = _until(self._batch(), mending.renew_at)
             if mending.renew_at is not None and not batch:
                 await self._renew(transport)
@@ -191,7 +194,10 @@ class Session:
         page = reply.page
         if not batch and page is None and not reply.wipe:
             raise BadReply("the reply carries neither outcomes nor a page")
-        return Next.MORE if page is None or page.more or page.groups_left or waiting else Next.DONE
+        if page is None or page.more or page.groups_left or waiting:
+            return Next.MORE
+        brought = page.enter or page.evict or page.whole or page.delta or page.gone
+        return Next.TELL if brought else Next.DONE
 
     def _compares(self) -> bool:
         """Whether it is time to have the server compare what this device holds, scope by scope.

@@ -306,9 +306,9 @@ RENEW: Final = """
 with c as (
     update clock set devices = devices + 1 where tenant_id = $1 returning devices
 )
-insert into device (tenant_id, id, no, user_id, name, token_hash, epoch, enrolled_ms, seen_ms)
-select $1, $3, c.devices, d.user_id, d.name, $4, d.epoch + 1, d.enrolled_ms, $5
+insert into device (tenant_id, id, no, user_id, name, token_hash, status, epoch, enrolled_ms, seen_ms)
+select $1, $3, c.devices, d.user_id, d.name, $4, d.status, d.epoch + 1, d.enrolled_ms, $5
 from device d, c where d.tenant_id = $1 and d.id = $2
 returning no, user_id, epoch
 """
-"""A copy of a device's installation becomes a device of its own, one epoch later."""
+"""A copy of a device's installation becomes a device of its own, one epoch later; an order to wipe goes along."""

@@ -174,3 +174,12 @@ async def test_a_device_to_be_wiped_brings_in_its_work_first(company: Company) -
     assert reply.wipe
     assert reply.page is None
     assert reply.outcomes[0].kind is OutcomeKind.APPLIED
+
+
+async def test_a_copy_of_a_device_to_be_wiped_is_wiped_too(company: Company) -> None:
+    _, phone = await fleet(company)
+    async with company.context.office.of(company.tenant_id) as tenant:
+        await tenant.set_device_status(phone.me.device, "wiping")
+    renewed = await company.http.post("/v1/renew", headers={"authorization": f"Bearer {phone.me.token}"})
+    copy = BareDevice(company.http, msgspec.json.decode(renewed.content, type=Enrolled))
+    assert (await copy.exchange()).wipe
