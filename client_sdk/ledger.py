@@ -131,6 +131,8 @@ def receive(store: Store, reply: Reply, now_ms: int, *, compared: bool = False) 
         changed = _reopen(store, before + reply.taken + 1)
         for outcome in reply.outcomes:
             changed |= _settle(store, msgspec.structs.replace(outcome, n=before + outcome.n))
+        if reply.want_digests:
+            store.unstage()  # the server compares what is held; it no longer knows what has become of what was staged
         if reply.page and reply.page.more:
             _stage(store, reply.page)
         elif reply.page:
@@ -244,8 +246,8 @@ def _scope_of(store: Store, record: WireRecord) -> str:
 
 
 def digests(store: Store) -> dict[str, str]:
-    """The digest of each scope that is held, for the server to compare."""
-    records: dict[str, list[tuple[str, str, int]]] = {scope: [] for scope in store.scopes()}
+    """The digest of each scope that is held, for the server to compare; what is stale comes anew in any case."""
+    records: dict[str, list[tuple[str, str, int]]] = {scope: [] for scope in store.fresh_scopes()}
     for scope, entity, record_id, seq in store.held():
         if scope in records:
             records[scope].append((entity, record_id, seq))

@@ -328,6 +328,11 @@ class Store:
             last = row[0]
             yield row[1]
 
+    def unstage(self) -> None:
+        """Forget the round that is under way."""
+        self._run("DELETE FROM stage")
+        self._run("UPDATE device SET staged_cursor = NULL, staged = 0")
+
     def checkpoint(self, cursor: str) -> None:
         self._run("DELETE FROM stage")
         self._run("UPDATE device SET cursor = ?, staged_cursor = NULL, staged = 0", (cursor,))
@@ -393,6 +398,9 @@ class Store:
 
     def scopes(self) -> list[str]:
         return [row[0] for row in self._all("SELECT name FROM scope ORDER BY name")]
+
+    def fresh_scopes(self) -> list[str]:
+        return [row[0] for row in self._all("SELECT name FROM scope WHERE NOT stale ORDER BY name")]
 
     def stale_scopes(self) -> list[str]:
         return [row[0] for row in self._all("SELECT name FROM scope WHERE stale ORDER BY name")]

@@ -50,7 +50,7 @@ async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: in
     elif request.limit:
         cursor = _cursor(request.cursor, device)
         applied = cursor.base if cursor.have is None else 0
-        if cursor.base < device.horizon and cursor.settled and request.digests is None:
+        if cursor.base < device.horizon and cursor.have != () and request.digests is None:
             parts.append(b'"want_digests":true')
         else:
             pulled = await _pull(pool, device, request, cursor, now_ms, pushed=bool(outcomes))
@@ -131,7 +131,9 @@ async def _past(pool: Pool, device: Admitted, seen: Sequence[tuple[int, bytes]])
 async def _pull(pool: Pool, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, pushed: bool) -> Pulled:
     if not pushed and not request.digests and (nothing := idle(cursor, device.clock_seq)):
         return nothing
-    asked = Asked(device.tenant_id, device.author.user, cursor, request.limit, now_ms, device.horizon, request.digests)
+    asked = Asked(
+        device.tenant_id, device.author.user, cursor, request.limit, now_ms, device.horizon, device.clock_seq, request.digests
+    )
     async with pool.connection(device.tenant_id) as connection:
         return await pull(connection, asked)
 
@@ -147,4 +149,7 @@ def _cursor(text: str | None, device: Admitted) -> Cursor:
     if cursor.incarnation != device.incarnation or max(cursor.base, cursor.head) > device.clock_seq:
         detail = "begin with a null cursor, and send again what was acknowledged since the gap"
         raise ProblemError(409, "The server was restored", detail, field="cursor", rule="incarnation", expected=device.last_n + 1)
+    if not cursor.settled and max(cursor.base, cursor.head) < device.horizon:
+        detail = "the download under way is older than the tombstone horizon: begin with a null cursor"
+        raise ProblemError(409, "The download is too old to go on", detail, field="cursor", rule="incarnation")
     return cursor

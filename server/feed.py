@@ -37,7 +37,8 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
     `head` > 0 while a round is under way; `at` is the seq that it has walked to. `have` names the scopes that the device has (null:
     those it reached at `base`), `then` those that it will have when the round is through. `group` is the one that arrives. Pages
-    double with each `round`, so that a device catches up however busy its scopes are.
+    double with each `round`, so that a device catches up however busy its scopes are. `anew` names scopes that come whole in this
+    round although the device has them.
     """
 
     incarnation: str
@@ -48,6 +49,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     have: tuple[str, ...] | None = None
     then: tuple[str, ...] | None = None
     round: int = 0
+    anew: tuple[str, ...] = ()
 
     def encode(self) -> str:
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
@@ -99,6 +101,7 @@ class Asked(msgspec.Struct, frozen=True):
     limit: int
     now_ms: int
     horizon: int
+    clock_seq: int
     digests: Mapping[str, str] | None = None
 
 
@@ -108,17 +111,19 @@ async def pull(connection: Connection, asked: Asked) -> Pulled:
     if asked.digests and not cursor.head:
         long_away = cursor.base < asked.horizon
         anew = await _differing(connection, asked, long_away=long_away)
-        if long_away:
+        if long_away or anew:
             lapsed = frozenset(asked.digests)
-            cursor = msgspec.structs.replace(cursor, have=tuple(sorted(lapsed - set(anew))))
+            base = asked.clock_seq if long_away else cursor.base  # what does not differ is as it is now
+            cursor = msgspec.structs.replace(cursor, base=base, have=tuple(sorted(lapsed - set(anew))))
     limit = max(1, min(asked.limit, PAGE_RECORDS_MAX)) << min(cursor.round, ROUNDS_DOUBLING)
     began = cursor.head or FOREVER
-    arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew, began]
+    exact = cursor.round == 0
+    arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew, began, exact]
     if cursor.group < GROUPS:
         rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms)
     else:
         rows = await connection.fetch(statements.PAGE, *arguments)
-    return _page(_Rows(rows, lapsed), cursor, limit, healed=len(anew))
+    return _page(_Rows(rows, lapsed), cursor, limit, healed=0 if cursor.head else len(cursor.anew))
 
 
 async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -> list[str]:
@@ -163,7 +168,7 @@ def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
     then = (tuple(rows.present) if cursor.group < GROUPS else None) if first else cursor.then
     head = rows.clock_seq if first else cursor.head
     if full:
-        after = Cursor(cursor.incarnation, cursor.base, head, at, cursor.group, cursor.have, then, cursor.round)
+        after = msgspec.structs.replace(cursor, head=head, at=at, then=then)
     elif first:
         group = min(cursor.group + 1, GROUPS)
         after = Cursor(cursor.incarnation, head, group=group, have=then if group < GROUPS else None)

@@ -72,15 +72,17 @@ def _page(*, grouped: bool) -> str:
 
     $2 is the user's name as a link source, $3 the checkpoint that the device has applied, $4 how far it has got in this round.
     $6 names the scopes that the device has, null meaning those it reached at $3; $7 those that it gets anew although it has them.
-    $8 is the clock at which the round began; what was granted later waits for the next round. While `grouped`, $9 is the group of
-    scopes that arrives and $10 now, in milliseconds, and every scope that is there now is told.
+    $8 is the clock at which the round began; what was granted later waits for the next round. $9 says that the device has all that
+    was there at $3, so that deltas will do. While `grouped`, $10 is the group of scopes that arrives and $11 now, in milliseconds,
+    and every scope that is there now is told.
 
     A scope is `before` only if the device has held it from $3 until now without a break: of one that left and came back, pages in
-    between may have left out what then changed, so it arrives whole.
+    between may have left out what then changed, so it arrives whole. Likewise a record that changed twice while a round was under
+    way may not have been sent as it was at the round's end, and so not as the next round's $3 has it.
     """
     order_rank = f"""
         case when l.target like 'work_order:%' then coalesce((
-            select min(case when abs(a.planned_start - $10) < {DAY_MS} then 0 when a.planned_start >= $10 then 1 else 2 end)
+            select min(case when abs(a.planned_start - $11) < {DAY_MS} then 0 when a.planned_start >= $11 then 1 else 2 end)
             from appointment a where a.tenant_id = $1 and a.work_order = substr(l.target, 12)
         ), 2) when l.target like 'technician:%' then 0 else 2 end"""
     rank, inherited, last = (order_rank, "h.rank", "2") if grouped else ("0", "0", "0")
@@ -88,7 +90,7 @@ def _page(*, grouped: bool) -> str:
         "{since} and target = any($6::text[])" if grouped else "case when $6::text[] is null then {since} else target = any($6) end"
     )
     had, kept = (has.format(since=since) for since in ("bool_or(granted <= $3)", f"bool_or(granted <= $3 and revoked = {FOREVER})"))
-    arrives = "(min(rank) <= $9 or target = any($6))" if grouped else "true"
+    arrives = "(min(rank) <= $10 or target = any($6))" if grouped else "true"
     return f"""
 with p as (
     select $2::text as name, 0::bigint as granted, {FOREVER}::bigint as revoked
@@ -116,9 +118,9 @@ with p as (
 ), r as (
     select m.before, r.* from m cross join lateral (
         select entity, id, seq, prev, deleted,
-            case when not m.before or r.delta is null or r.prev > $3 then body end as body,
-            case when m.before and r.prev <= $3 then delta end as delta,
-            case when m.before and r.prev > $3 then ver end as ver
+            case when not (m.before and $9) or r.delta is null or r.prev > $3 then body end as body,
+            case when m.before and $9 and r.prev <= $3 then delta end as delta,
+            case when m.before and $9 and r.prev > $3 then ver end as ver
         from record r
         where tenant_id = $1 and r.scope = m.scope
             and r.seq > greatest($4, case when m.before then $3 else 0 end)
