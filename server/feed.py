@@ -37,8 +37,7 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
 
     `head` > 0 while a round is under way; `at` is the seq that it has walked to. `have` names the scopes that the device has (null:
     those it reached at `base`), `then` those that it will have when the round is through. `group` is the one that arrives. Pages
-    double with each `round`, so that a device catches up however busy its scopes are. `anew` names scopes that come whole in this
-    round although the device has them.
+    double with each `round`, so that a device catches up however busy its scopes are.
     """
 
     incarnation: str
@@ -49,7 +48,6 @@ class Cursor(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     have: tuple[str, ...] | None = None
     then: tuple[str, ...] | None = None
     round: int = 0
-    anew: tuple[str, ...] = ()
 
     def encode(self) -> str:
         return base64.urlsafe_b64encode(msgspec.msgpack.encode(self)).rstrip(b"=").decode()
@@ -108,7 +106,7 @@ class Asked(msgspec.Struct, frozen=True):
 async def pull(connection: Connection, asked: Asked) -> Pulled:
     """The next page for a device whose cursor belongs to this incarnation of the database."""
     cursor, anew, lapsed = asked.cursor, [], frozenset[str]()
-    if asked.digests and not cursor.head:
+    if asked.digests and cursor.settled:
         long_away = cursor.base < asked.horizon
         anew = await _differing(connection, asked, long_away=long_away)
         if long_away or anew:
@@ -123,7 +121,7 @@ async def pull(connection: Connection, asked: Asked) -> Pulled:
         rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms)
     else:
         rows = await connection.fetch(statements.PAGE, *arguments)
-    return _page(_Rows(rows, lapsed), cursor, limit, healed=0 if cursor.head else len(cursor.anew))
+    return _page(_Rows(rows, lapsed), cursor, limit, healed=len(anew))
 
 
 async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -> list[str]:

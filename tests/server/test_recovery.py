@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from conftest import Company
-from wire import BareDevice, create
+from wire import BareDevice, create, update
 
 from server.feed import Cursor
 from server.storage.tables import clock, record
@@ -37,7 +37,7 @@ def digests(device: BareDevice, seqs: dict[tuple[str, str], int]) -> dict[str, s
     scopes: dict[str, list[tuple[str, str, int]]] = {}
     for (entity, record_id), body in device.records.items():
         scopes.setdefault(REGISTRY[entity].scope_of(record_id, body), []).append((entity, record_id, seqs[entity, record_id]))
-    return {scope: scope_digest(records) for scope, records in scopes.items()}
+    return {"catalogue": scope_digest([])} | {scope: scope_digest(records) for scope, records in scopes.items()}
 
 
 async def seqs_of(company: Company) -> dict[tuple[str, str], int]:
@@ -183,3 +183,32 @@ async def test_a_copy_of_a_device_to_be_wiped_is_wiped_too(company: Company) -> 
     renewed = await company.http.post("/v1/renew", headers={"authorization": f"Bearer {phone.me.token}"})
     copy = BareDevice(company.http, msgspec.json.decode(renewed.content, type=Enrolled))
     assert (await copy.exchange()).wipe
+
+
+async def test_a_scope_that_heals_over_several_pages_comes_whole(company: Company) -> None:
+    office, technician = await fleet(company)
+    for n in range(9):
+        await office.push(create("work_order_task", f"K{n}", work_order="W1", title=f"step {n}"))
+    await technician.pull()
+    known = digests(technician, await seqs_of(company)) | {"work_order:W1": "00000000deadbeef"}
+    before = dict(technician.records)
+    page = (await technician.exchange(limit=3, digests=known)).page
+    pages = []
+    while page is not None:
+        pages.append(page)
+        technician._apply(page)
+        technician.cursor = page.cursor
+        page = (await technician.exchange(limit=3)).page if page.more else None
+    assert len(pages) > 2
+    assert technician.records == before
+
+
+async def test_a_download_older_than_the_horizon_begins_anew(company: Company) -> None:
+    office, technician = await fleet(company)
+    half = await technician.exchange(limit=2)
+    assert half.page is not None
+    assert half.page.more
+    await office.push(update("site", "S1", 2**50, hours="8 to 5"))
+    await forget(company)
+    technician.cursor = half.page.cursor
+    assert (await ask(technician)).json()["rule"] == "incarnation"

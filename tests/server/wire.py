@@ -27,7 +27,13 @@ class BareDevice:
         self.next_n = max(self.next_n, number + 1)
         return {"n": number, "stamp": now_ms * 1000, "wrote_ms": now_ms, "changes": list(changes)}
 
-    async def exchange(self, *transactions: dict[str, Any], first: int | None = None, limit: int = 2000) -> Reply:
+    async def exchange(
+        self,
+        *transactions: dict[str, Any],
+        first: int | None = None,
+        limit: int = 2000,
+        digests: dict[str, str] | None = None,
+    ) -> Reply:
         request = {
             "epoch": self.me.epoch,
             "sent_ms": time.time_ns() // 1_000_000,
@@ -35,6 +41,7 @@ class BareDevice:
             "first": first if first is not None else (transactions[0]["n"] if transactions else 1),
             "transactions": list(transactions),
             "limit": limit,
+            "digests": digests,
         }
         response = await self.post(msgspec.json.encode(request))
         assert response.status_code == 200, response.text
