@@ -63,17 +63,22 @@ class Compiled:
 def compile_problem(problem: Problem) -> Compiled:
     """The arrays of a problem. Pure and deterministic."""
     open_jobs = tuple(i for i, job in enumerate(problem.jobs) if job.fact is None)
-    facts = _facts(problem)
-    ways = tuple(
-        _way(problem, w, s, facts.get((worker.id, s), []))
-        for w, worker in enumerate(problem.workers)
-        for s in range(len(worker.shifts))
-    )
+    ways = compile_ways(problem)
     published = {entry.job: entry for entry in problem.published}
     alternatives = tuple(
         job_alternatives(problem.jobs[i], published.get(problem.jobs[i].id), _floor_s(problem, problem.jobs[i])) for i in open_jobs
     )
     return Compiled(problem, ways, open_jobs, alternatives, _allowed(problem, ways, open_jobs))
+
+
+def compile_ways(problem: Problem) -> tuple[Way, ...]:
+    """Every shift as a route to be filled, in order of workers and their shifts."""
+    facts = _facts(problem)
+    return tuple(
+        _way(problem, w, s, facts.get((worker.id, s), []))
+        for w, worker in enumerate(problem.workers)
+        for s in range(len(worker.shifts))
+    )
 
 
 def work_s(job: Job, worker: Worker) -> int:

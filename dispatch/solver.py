@@ -9,7 +9,9 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from dispatch import child
 from dispatch.anneal import Run, spend
+from dispatch.authority import approve
 from dispatch.compile import Compiled, Way, compile_problem
 from dispatch.kernel.engine import trips_of_visits, visits_of_trips
 from dispatch.kernel.tables import tables
@@ -48,13 +50,15 @@ def solve(
 
     With `iterations` the same problem, seed and start give the same plan. `on_progress` is called in this thread when the plan
     improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says True the
-    best plan so far is returned. The plan always passes `verify`.
+    best plan so far is returned. The plan has passed `verify` and OR-Tools' own model of the problem (`authority`); raises
+    PlanRefused when it has not, which is a fault of the search. Plans told to `on_progress` have not been there yet.
     """
     compiled = compile_problem(problem)
     began_s = time.monotonic()
     given = {} if start is None else visits_of(compiled, start)
     if not compiled.ways or not compiled.open_jobs:
         return assemble(compiled, given, seed=seed, explain=True)
+    child.prepare()
     data = tables(compiled)
     floor = assemble(compiled, given, seed=seed)
     run = Run(compiled, data, seed, None if iterations is not None else seconds, iterations)
@@ -72,7 +76,7 @@ def solve(
     found = assemble(compiled, best, seed=seed, iterations=done)
     if found.score > floor.score:
         best = given
-    return assemble(compiled, best, seed=seed, iterations=done, explain=True)
+    return approve(problem, assemble(compiled, best, seed=seed, iterations=done, explain=True))
 
 
 def warm_up() -> None:

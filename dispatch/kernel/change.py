@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.kernel.jit import compiled, inlined
+from dispatch.kernel.jit import compiled, merged
 from dispatch.kernel.route import (
     Stretch,
     ahead,
@@ -59,7 +59,7 @@ from dispatch.kernel.shape import (
 CALLS_BACK = 2  # a first call is looked for in so many gaps before a job; then it is seated anew over the whole route
 
 
-@inlined
+@merged
 def try_gap(d: Data, s: State, r: int, p: int, j: int) -> None:
     """Offers job j before item p of way r in every arrangement of the breaks nearby, with a depot call where one is needed."""
     how = fits(d, s, r, j, p)

@@ -111,14 +111,14 @@ class Engine:
 
     def fill(self) -> None:
         """Places all absent jobs greedily."""
-        search.fill(self.data, self.state)
+        search.anneal(self.data, self.state, 1, 0.0, 1.0, 1)
         self._grow()
 
     def anneal(self, iterations: int, temperature: float, cooling: float) -> float:
         """Runs a slice of annealing; the temperature it reached."""
         until = self.iterations + iterations
         while self.iterations < until:
-            temperature = search.anneal(self.data, self.state, until - self.iterations, temperature, cooling)
+            temperature = search.anneal(self.data, self.state, until - self.iterations, temperature, cooling, 0)
             self._grow()
         return temperature
 

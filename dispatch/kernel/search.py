@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from dispatch.kernel.change import apply_offer, settle, take_out, try_gap
-from dispatch.kernel.jit import compiled, inlined
+from dispatch.kernel.jit import compiled, entry, inlined, merged
 from dispatch.kernel.route import relabel
 from dispatch.kernel.shape import (
     ABSENCE,
@@ -221,7 +221,7 @@ def order_work(d: Data, s: State) -> None:
         s.job[TASK, i + 1], s.job[TASK_KEY, i + 1] = j, key
 
 
-@inlined
+@merged
 def look(d: Data, s: State, r: int, p: int, j: int) -> None:
     """Offers job j a gap once, unless the search blinks."""
     if s.stamp[r, p] == s.cell[TOKEN]:
@@ -234,7 +234,7 @@ def look(d: Data, s: State, r: int, p: int, j: int) -> None:
     try_gap(d, s, r, p, j)
 
 
-@compiled
+@merged
 def find_place(d: Data, s: State, j: int) -> None:
     """The best insertion of job j beside its neighbours, at either end of ways near it, or on an empty way of each kind near it."""
     s.cell[TOKEN] += 1
@@ -311,7 +311,7 @@ def settle_absences(s: State) -> None:
             s.cell[ABSENT] -= 1
 
 
-@compiled
+@merged
 def mark_dirty(s: State) -> None:
     """Notes which ways differ from the best plan."""
     for k in range(s.cell[TOUCHED]):
@@ -322,7 +322,7 @@ def mark_dirty(s: State) -> None:
             s.cell[DIRTY] += 1
 
 
-@compiled
+@merged
 def save_best(s: State) -> None:
     """The present plan is the best: copies the ways that differ."""
     n = s.cell[JOB_COUNT]
@@ -349,21 +349,30 @@ def forget(s: State) -> None:
     s.cell[TOUCHED] = s.cell[WORK] = 0
 
 
-@compiled
-def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: float) -> float:
-    """Runs this many iterations from this temperature, multiplied by `cooling` after each; the temperature reached."""
+@entry
+def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: float, filling: int) -> float:
+    """Runs this many iterations from this temperature, multiplied by `cooling` after each; the temperature reached.
+
+    With `filling` one iteration places all absent jobs greedily, at any cost: the first plan.
+    """
     for _ in range(iterations):
-        s.cell[ITERATIONS] += 1
-        sound = ruin(d, s)
-        recall(d, s)
+        if filling:
+            for k in range(s.cell[ABSENT]):
+                s.job[TASK, k] = s.job[ABSENTEE, k]
+            s.cell[WORK] = s.cell[ABSENT]
+            sound = True
+        else:
+            s.cell[ITERATIONS] += 1
+            sound = ruin(d, s)
+            recall(d, s)
         if sound:
             recreate(d, s)
             change = change_of_cost(d, s)
-        if sound and change < -temperature * np.log(1.0 - draw(s)):
+        if sound and (filling or change < -temperature * np.log(1.0 - draw(s))):
             s.cost[0] += change
             settle_absences(s)
             mark_dirty(s)
-            if s.cost[0] < s.cost[1] - 0.5:
+            if s.cost[0] < s.cost[1] - (0.0 if filling else 0.5):
                 save_best(s)
         else:
             take_back(s)
@@ -374,7 +383,7 @@ def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: floa
     return temperature
 
 
-@compiled
+@entry
 def begin(d: Data, s: State) -> None:
     """Labels every way, lists the absent, sets the costs, and takes the present plan as the best."""
     s.cell[ABSENT] = s.cell[DIRTY] = s.cell[TOUCHED] = s.cell[WORK] = 0
@@ -393,19 +402,3 @@ def begin(d: Data, s: State) -> None:
             total += float(d.jobs[j, ABSENCE])
     s.cost[0] = s.cost[1] = total
     save_best(s)
-
-
-@compiled
-def fill(d: Data, s: State) -> None:
-    """Places all absent jobs greedily: the first plan."""
-    count = s.cell[ABSENT]
-    for k in range(count):
-        s.job[TASK, k] = s.job[ABSENTEE, k]
-    s.cell[WORK] = count
-    recreate(d, s)
-    s.cost[0] += change_of_cost(d, s)
-    settle_absences(s)
-    mark_dirty(s)
-    forget(s)
-    if s.cost[0] < s.cost[1]:
-        save_best(s)
