@@ -1,0 +1,46 @@
+"""A person resolves a conflict by an ordinary change, on a device or at the desk, and can take it back."""
+
+from conftest import Company
+from wire import BareDevice, create
+
+from sync.protocol import OutcomeKind
+
+
+async def disputed(company: Company) -> tuple[BareDevice, BareDevice, str]:
+    """Two authors gave an account different tax ids (a `manual` field); returns their devices and the conflict's id."""
+    office = BareDevice(company.http, await company.enrol(await company.user("Dana", "dispatcher")))
+    rep = BareDevice(company.http, await company.enrol(await company.user("Rita", "rep")))
+    await office.push(create("account", "A1", name="Acme", owner=rep.me.user))
+    await rep.pull()
+    await office.push(office.update("account", "A1", tax_id="DE 1"))
+    outcome = await rep.push(rep.update("account", "A1", tax_id="DE 2"))
+    assert outcome.kind is OutcomeKind.CONFLICT
+    return office, rep, outcome.conflicts[0]
+
+
+async def test_a_manual_conflict_keeps_the_value_and_waits_on_every_device_that_holds_the_record(company: Company) -> None:
+    _, rep, conflict = await disputed(company)
+    await rep.pull()
+    assert rep.records["account", "A1"]["tax_id"] == "DE 1"
+    held = rep.records["conflict", conflict]
+    assert (held["kept"], held["held"], held["field"], held.get("status", "open")) == ("DE 1", "DE 2", "tax_id", "open")
+
+
+async def test_it_is_resolved_by_an_ordinary_change_and_undone_by_another(company: Company) -> None:
+    office, rep, conflict = await disputed(company)
+    await rep.pull()
+    resolved = await rep.push(
+        rep.update("account", "A1", tax_id="DE 2"),
+        rep.update("conflict", conflict, status="resolved", resolution="asked the customer"),
+    )
+    assert resolved.kind is OutcomeKind.APPLIED, resolved
+    await rep.pull()
+    assert rep.records["account", "A1"]["tax_id"] == "DE 2"
+    assert rep.records["conflict", conflict]["status"] == "resolved"
+    office.seqs |= {key: resolved.seq for key in (("account", "A1"), ("conflict", conflict))}
+    undone = await office.push(
+        office.update("account", "A1", tax_id="DE 1"), office.update("conflict", conflict, status="open", resolution="")
+    )
+    assert undone.kind is OutcomeKind.APPLIED, undone
+    await rep.pull()
+    assert (rep.records["account", "A1"]["tax_id"], rep.records["conflict", conflict]["status"]) == ("DE 1", "open")
