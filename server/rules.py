@@ -30,6 +30,7 @@ ATTEMPTS: Final = 5
 SWEEP_S: Final = 20.0
 """How often every tenant is looked at, for what another process left behind when it died."""
 
+_DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
 _log: Final = logging.getLogger(__name__)
 Rule = Callable[[Tenant, str, int, dict[str, Any]], Awaitable[Iterable[Change]]]
 
@@ -224,8 +225,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
 }
 
 
-KEEP_PAST_MS: Final = 14 * 86_400_000
-KEEP_AHEAD_MS: Final = 21 * 86_400_000
+DAY_MS: Final = 86_400_000
+KEEP_PAST_MS: Final = 14 * DAY_MS
+KEEP_AHEAD_MS: Final = 21 * DAY_MS
+KEEP_TOMBSTONES_MS: Final = 90 * DAY_MS
 
 
 async def slide_window(context: Context, tenant_id: int, now_ms: int) -> int:
@@ -250,6 +253,7 @@ class Rules:
         self._context = context
         self._due: set[int] = set()
         self._wake = asyncio.Event()
+        self._forgot_ms = 0
 
     def note(self, tenant_id: int) -> None:
         self._due.add(tenant_id)
@@ -258,15 +262,29 @@ class Rules:
     async def run(self) -> None:
         """For ever: the tenants that were noted, and now and then all of them."""
         while True:
-            tenants = (await self._context.office.tenants()).values()
-            self._due.update(tenants)
-            for tenant_id in tenants:
-                await slide_window(self._context, tenant_id, self._context.now_ms())
+            try:
+                tenants = (await self._context.office.tenants()).values()
+                self._due.update(tenants)
+                await self._keep_house(tenants)
+            except _DATABASE_AWAY:
+                _log.exception("the rules wait for the next sweep")
             with suppress(TimeoutError):
                 async with asyncio.timeout(SWEEP_S):
                     while True:
                         await self._drain()
                         await self._wake.wait()
+
+    async def _keep_house(self, tenants: Iterable[int]) -> None:
+        """What time alone brings: the window of days moves, and once a day what nobody needs any more is forgotten."""
+        now_ms = self._context.now_ms()
+        forget = now_ms - self._forgot_ms >= DAY_MS
+        for tenant_id in tenants:
+            await slide_window(self._context, tenant_id, now_ms)
+            if forget:
+                async with self._context.office.of(tenant_id) as tenant:
+                    await tenant.prune(now_ms - KEEP_TOMBSTONES_MS)
+        if forget:
+            self._forgot_ms = now_ms
 
     async def _drain(self) -> None:
         self._wake.clear()
@@ -275,7 +293,7 @@ class Rules:
             try:
                 while await self.step(tenant_id):
                     pass
-            except (OSError, asyncpg.PostgresError, sqlalchemy.exc.SQLAlchemyError):
+            except _DATABASE_AWAY:
                 _log.exception("rules of tenant %d wait for the next sweep", tenant_id)
 
     async def step(self, tenant_id: int) -> int:

@@ -356,6 +356,7 @@ class Tenant:
         await self.connection.execute(sa.update(clock).filter_by(**mine).values(horizon=sa.func.greatest(clock.c.horizon, horizon)))
         await self.connection.execute(sa.delete(record).filter_by(**mine).where(record.c.deleted, record.c.seq <= horizon))
         await self.connection.execute(sa.delete(link).filter_by(**mine).where(link.c.revoked <= horizon))
+        await self.connection.execute(sa.delete(exchange_log).filter_by(**mine).where(exchange_log.c.at_ms < before_ms))
         return horizon
 
     async def rebuild(self, entity: str) -> None:
