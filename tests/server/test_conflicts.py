@@ -37,7 +37,7 @@ async def test_it_is_resolved_by_an_ordinary_change_and_undone_by_another(compan
     await rep.pull()
     assert rep.records["account", "A1"]["tax_id"] == "DE 2"
     assert rep.records["conflict", conflict]["status"] == "resolved"
-    office.seqs |= {key: resolved.seq for key in (("account", "A1"), ("conflict", conflict))}
+    office.seqs |= dict.fromkeys((("account", "A1"), ("conflict", conflict)), resolved.seq)
     undone = await office.push(
         office.update("account", "A1", tax_id="DE 1"), office.update("conflict", conflict, status="open", resolution="")
     )
