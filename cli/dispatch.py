@@ -10,10 +10,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from dispatch import BadProblem, Progress, solve, verify
+from dispatch import BadProblem, Job, Plan, Progress, solve, verify
+from dispatch.booking import Inserted, Price, insert, slots
 from dispatch.files import Report, decode_plan, load, report
 from dispatch.formats import BadFile, Instance
 from dispatch.page import page
+from dispatch.reasons import clock_words
 
 app = typer.Typer(help="Plan days, check plans, ask why.", no_args_is_help=True)
 console = Console()
@@ -64,6 +66,69 @@ def check_plan(
     console.print("no breach" if not breaches else f"{len(breaches)} breaches")
     if breaches:
         raise typer.Exit(1)
+
+
+PlanFile = Annotated[Path, typer.Argument(help="A plan or report as JSON.", exists=True, dir_okay=False)]
+JobId = Annotated[str, typer.Argument(help="A job of the problem that the plan leaves out.")]
+
+
+@app.command("insert")
+def insert_job(
+    problem: File,
+    plan: PlanFile,
+    job: JobId,
+    json: Annotated[Path | None, typer.Option(help="Write the plan with the job here.")] = None,
+) -> None:
+    """Put JOB where it adds least to PLAN, the others' order untouched, and say what it adds there and elsewhere."""
+    instance = _load(problem)
+    found = insert(instance.problem, _plan(plan), _job(instance, job))
+    if not isinstance(found, Inserted):
+        _stop(f"{found.job}: {found.words}; {found.nearest}")
+    table = Table("worker", "start", "late", "moves", "cost", box=None)
+    for place in (found.best, *found.others):
+        price = place.price
+        table.add_row(place.worker, clock_words(place.start_s), str(price.late), str(price.moves), _money(instance, price))
+    console.print(table)
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(found.plan), indent=1))
+
+
+@app.command("slots")
+def grade_slots(
+    problem: File,
+    plan: PlanFile,
+    job: JobId,
+    hours: Annotated[float, typer.Option(min=0.1, help="How long each window on offer is.")] = 2.0,
+) -> None:
+    """Grade the windows that could be offered for JOB, from 0 (cannot be done) to 100 (adds least), over all shifts."""
+    instance = _load(problem)
+    spans = [(shift.start_s, shift.end_s) for worker in instance.problem.workers for shift in worker.shifts]
+    if not spans:
+        _stop("nobody has a shift")
+    step_s = round(hours * 3600)
+    windows = [(a, a + step_s) for a in range(min(a for a, _ in spans), max(b for _, b in spans), step_s)]
+    table = Table("from", "to", "grade", "worker", "cost", box=None)
+    for slot in slots(instance.problem, _plan(plan), _job(instance, job), windows):
+        who, cost = ("", "") if slot.insertion is None else (slot.insertion.worker, _money(instance, slot.insertion.price))
+        table.add_row(clock_words(slot.start_s), clock_words(slot.end_s), str(slot.grade), who, cost)
+    console.print(table)
+
+
+def _money(instance: Instance, price: Price) -> str:
+    return f"{price.cost / instance.scale:,.1f}"
+
+
+def _plan(file: Path) -> Plan:
+    try:
+        return decode_plan(file.read_bytes())
+    except BadFile as error:
+        _stop(str(error))
+
+
+def _job(instance: Instance, id_: str) -> Job:
+    if id_ not in instance.problem.job_index:
+        _stop(f"the problem has no job {id_}")
+    return instance.problem.job(id_)
 
 
 def _load(file: Path) -> Instance:

@@ -72,13 +72,17 @@ class Score(Struct, frozen=True, kw_only=True, order=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """Routes that hold at least one stop, the jobs left out, and the score. `iterations` and `seed` let a run be repeated."""
+    """Routes that hold at least one stop, the jobs left out, and the score. `iterations` and `seed` let a run be repeated.
+
+    `proved` says that no plan scores better; known of small problems without lateness or a published plan only.
+    """
 
     routes: tuple[Route, ...]
     unserved: tuple[Unserved, ...]
     score: Score
     seed: int = 0
     iterations: int = 0
+    proved: bool = False
 
     @property
     def served(self) -> int:

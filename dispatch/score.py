@@ -31,6 +31,11 @@ def score(problem: Problem, routes: Sequence[Route]) -> Score:
     )
 
 
+def route_levels(problem: Problem, route: Route) -> tuple[int, int, int]:
+    """Lateness, moves and cost of one route by itself."""
+    return _late(problem, (route,)), _moves(problem, (route,)), route_cost(problem, route)
+
+
 def route_cost(problem: Problem, route: Route) -> int:
     """What one route costs by its worker's rates and the jobs' preferences."""
     worker = problem.worker(route.worker)

@@ -7,19 +7,21 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from dispatch import child
 from dispatch.anneal import Run, spend
 from dispatch.authority import approve
 from dispatch.compile import Compiled, Way, compile_problem
 from dispatch.kernel.engine import trips_of_visits, visits_of_trips
+from dispatch.kernel.shape import Data
 from dispatch.kernel.tables import tables
 from dispatch.plan import Plan, Route, Score, Unserved
 from dispatch.problem import Job, Problem, Shift, Worker
 from dispatch.reasons import why_unserved
 from dispatch.schedule import Visit, best_gaps, lay_out, windows_in_order
 from dispatch.score import score
+from dispatch.small import whole
 from dispatch.travel import matrix
 
 Laid: TypeAlias = Mapping[int, tuple[Sequence[Visit], Sequence[int] | None]]  # by way: visits in order, gaps of the breaks
@@ -76,7 +78,24 @@ def solve(
     found = assemble(compiled, best, seed=seed, iterations=done)
     if found.score > floor.score:
         best = given
-    return approve(problem, assemble(compiled, best, seed=seed, iterations=done, explain=True))
+    best, proved = _whole(compiled, data, best, should_stop or _never)
+    plan = assemble(compiled, best, seed=seed, iterations=done, explain=True)
+    return approve(problem, structs.replace(plan, proved=proved))
+
+
+def _whole(compiled: Compiled, data: Data, best: Laid, stop: Callable[[], bool]) -> tuple[Laid, bool]:
+    """What CP-SAT makes of a small problem if it scores better, and whether that is proved to be the best."""
+    answer = None if stop() else whole(compiled, data, best, stop)
+    if answer is None or answer.orders is None:
+        return best, False
+    found, at_hand = laid_out(compiled, answer.orders), assemble(compiled, best)
+    laid = assemble(compiled, found)
+    priced = compiled.problem.published or any(job.due_s is not None for job in compiled.problem.jobs)
+    priced = priced or any(len(way.breaks) > 1 for way in compiled.ways)  # where the model is looser than a plan
+    complete = laid.served == len({i for order in answer.orders for i in order})
+    better = laid.score < at_hand.score
+    proved = answer.proved and not priced and complete and laid.score <= at_hand.score
+    return (found if better else best), proved
 
 
 def warm_up() -> None:
