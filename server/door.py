@@ -89,6 +89,7 @@ class Door:
 
     async def _write_all(self, tenant_id: int) -> None:
         """Commit group after group until no push waits."""
+        group: list[_Waiting] = []
         try:
             while queue := self._queues.pop(tenant_id, None):
                 group, rest = _one_a_device(queue)
@@ -102,7 +103,7 @@ class Door:
                             waiting.done.set_exception(error)
         finally:
             del self._writers[tenant_id]
-            for waiting in self._queues.pop(tenant_id, ()):  # only when this task is cancelled
+            for waiting in (*group, *self._queues.pop(tenant_id, ())):  # only when this task was cancelled, or has a fault
                 waiting.done.cancel()
 
     async def _commit(self, tenant_id: int, group: list[_Waiting]) -> None:
