@@ -294,6 +294,7 @@ async def test_06_half_a_transaction_is_never_visible(field: Field) -> None:
         site, asset = f"site of {order}".replace(" ", "-"), f"asset of {order}".replace(" ", "-")
         await field.dispatcher.does(make(Site(account="A1", name=site), site), make(Asset(site=site, name="boiler"), asset))
         await field.job(order, "Theo", site=site)
+        await field.dispatcher.sets(Site, site, city="newer than its order")
     rounds = 0
 
     async def the_office_renames_all() -> None:
@@ -304,6 +305,7 @@ async def test_06_half_a_transaction_is_never_visible(field: Field) -> None:
                 *[await field.dispatcher.setting(WorkOrder, order, subject=f"round {rounds}") for order in orders],
                 *[await field.dispatcher.setting(Site, f"site-of-{order}", hours=f"round {rounds}") for order in orders],
             )
+            await field.dispatcher.sets(WorkOrder, "W2", priority=1 + rounds % 5)  # so that it travels behind the others
         whole(theo)
 
     def whole(phone: Phone) -> None:
