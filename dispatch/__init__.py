@@ -17,10 +17,12 @@
 
 Times are integer seconds from an origin of the caller's choice; a plan answers in the same clock. What has started or is done is
 `Job(fact=Fact(...))`; what a dispatcher fixed is `pinned_worker` and/or `pinned_start_s`. `solve` is blocking: call it in a worker
-process or thread (the first call on a machine compiles for about a minute: `warm_up()` when the worker starts); `should_stop`
-ends it early with the best plan so far, `start=plan` improves a given plan.
+process or thread (the first call on a machine compiles for about half a minute: `warm_up()` when the worker starts); `should_stop`
+ends it early with the best plan so far, `start=plan` improves a given plan. A plan that OR-Tools or `verify` refuses is never an
+answer: `PlanRefused`. `dispatch.booking` puts one job more into a plan, `dispatch.replan` repairs a day under way.
 """
 
+from dispatch.authority import PlanRefused
 from dispatch.plan import Plan, Route, Score, Stop, Unserved
 from dispatch.problem import (
     BadProblem,
@@ -51,6 +53,7 @@ __all__ = [
     "Parts",
     "Place",
     "Plan",
+    "PlanRefused",
     "Problem",
     "Progress",
     "Published",

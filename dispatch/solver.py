@@ -99,7 +99,7 @@ def _whole(compiled: Compiled, data: Data, best: Laid, stop: Callable[[], bool])
 
 
 def warm_up() -> None:
-    """Loads the compiled search ahead of the first real run: about a minute once on a machine, then a second."""
+    """Loads the compiled search ahead of the first real run: about half a minute once on a machine, then a second."""
     worker = Worker(id="w", shifts=(Shift(start_s=0, end_s=60, start_place=0, end_place=0),))
     job = Job(id="j", place=0, duration_s=1)
     solve(Problem(workers=(worker,), jobs=(job,), travel=matrix([[0]])), iterations=1)
