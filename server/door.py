@@ -5,6 +5,7 @@ A commit is a read and a write. The write checks that nothing it read has moved;
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Final
@@ -41,6 +42,7 @@ MAX_GROUP: Final = 64
 RULED: Final = frozenset({"lead", "opportunity", "appointment", "stock_move", "conflict"})
 """Entities whose changes rules look at; see `server.rules`."""
 
+_log: Final = logging.getLogger(__name__)
 _compress: Final = zstandard.ZstdCompressor(level=1).compress
 _logged: Final = msgspec.json.Decoder(list[Logged])
 
@@ -115,7 +117,12 @@ class Door:
             keys = keys_of(parsed for waiting in group for parsed in waiting.parsed)
             stored = await _read(connection, tenant_id, keys)
             reached = await self._reach(connection, tenant_id, group, stored)
-            commit = prepare([(waiting.push, waiting.parsed) for waiting in group], stored, reached)
+            try:
+                commit = prepare([(waiting.push, waiting.parsed) for waiting in group], stored, reached)
+            except Exception as error:  # noqa: BLE001  # a fault of ours in one merge must not hold up anybody's queue for ever
+                _log.exception("a push cannot be merged")
+                group = await self._isolate(connection, tenant_id, group, error)
+                continue
             try:
                 seq = await _write(connection, tenant_id, commit)
             except asyncpg.DataError as error:
@@ -128,10 +135,8 @@ class Door:
                 self._settle(tenant_id, group, commit, seq)
                 return
 
-    async def _isolate(
-        self, connection: Connection, tenant_id: int, group: list[_Waiting], error: asyncpg.DataError
-    ) -> list[_Waiting]:
-        """The database refuses a value that passed every check: commit each push alone, and park the one that it is in."""
+    async def _isolate(self, connection: Connection, tenant_id: int, group: list[_Waiting], error: Exception) -> list[_Waiting]:
+        """Something that passed every check cannot be committed: commit each push alone, and park the one that it is in."""
         if len(group) == 1:
             group[0].park_all(str(error))
             return group

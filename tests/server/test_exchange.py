@@ -1,5 +1,9 @@
 """The exchange against a real PostgreSQL: exactly once, merged by field, given to exactly those who may hold it."""
 
+import asyncio
+from typing import Any
+
+import pytest
 from conftest import Company
 from wire import BareDevice, create, update
 
@@ -124,3 +128,26 @@ async def version(device: BareDevice, entity: str, record_id: str) -> int:
     device.cursor, device.records = None, {}
     pages = await device.pull()
     return next(r.seq for page in pages for r in page.whole if (r.entity, r.id) == (entity, record_id))
+
+
+async def test_a_fault_in_a_merge_parks_its_push_and_lets_the_others_through(
+    company: Company, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import server.commit
+
+    dispatcher, technician, _ = await setup(company)
+    merge = server.commit.merge
+
+    def faulty(spec: Any, record: Any, edit: Any, author: Any, stamp: int) -> Any:
+        if edit.id == "L-bad":
+            raise ZeroDivisionError("planted")
+        return merge(spec, record, edit, author, stamp)
+
+    monkeypatch.setattr(server.commit, "merge", faulty)
+    bad = technician.push(create("lead", "L-bad", need="pump", captured_by=[technician.me.user]))
+    good = dispatcher.push(dispatcher.update("site", "S1", hours="8 to 5"))
+    outcomes = await asyncio.gather(bad, good)
+    assert [outcome.kind for outcome in outcomes] == [OutcomeKind.PARKED, OutcomeKind.APPLIED]
+    assert "planted" in caplog.text
+    after = await technician.push(create("lead", "L2", need="fan", captured_by=[technician.me.user]))
+    assert after.kind is OutcomeKind.APPLIED, "the queue goes on"
