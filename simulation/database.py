@@ -76,12 +76,12 @@ class Backup:
 
     @classmethod
     async def take(cls, url: str, tenant_id: int) -> "Backup":
-        backup = cls(await asyncpg.connect(url), tenant_id)
+        connection = await asyncpg.connect(url)
         for table in TENANT_TABLES:
-            await backup._connection.execute(
+            await connection.execute(
                 f'create temp table "old_{table}" as select * from "{table}" where tenant_id = {tenant_id:d}'  # noqa: S608  # declared
             )
-        return backup
+        return cls(connection, tenant_id)
 
     async def restore(self) -> None:
         async with self._connection.transaction():

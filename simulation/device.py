@@ -119,7 +119,7 @@ class Device(Party):
         """One transaction of the user; it may be the app's last."""
         drafts: list[Draft] = []
         before = self.done[-1].n if self.done else 0
-        armed = self.faults.may(Fault.KILLED_EDITING) and self.random.random() < KILLED_IN_EDIT
+        armed = self.faults.may(Fault.KILLED_EDITING) and self.random.random() < KILLED_IN_EDIT * self.faults.plan.rate
         try:
             with self._replica.edit(label) as draft:
                 drafts.append(draft)
@@ -150,7 +150,7 @@ class Device(Party):
 
     async def sync(self) -> bool:
         """One attempt; True if it went through."""
-        if self.faults.may(Fault.KILLED_APPLYING) and self.random.random() < KILLED_IN_SYNC:
+        if self.faults.may(Fault.KILLED_APPLYING) and self.random.random() < KILLED_IN_SYNC * self.faults.plan.rate:
             self._arm(self.random.choice((12, 40, 200)))
         work = self.scheduler.spawn(self._sync(), f"{self.name} sync")
         if self.faults.strikes(Fault.KILLED_SENDING, 0.08):

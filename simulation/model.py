@@ -74,6 +74,8 @@ class Model:
         """By device number and n."""
         self.parked: dict[tuple[int, int], bytes] = {}
         self._ever: dict[str, set[str]] = {}
+        self._buried: dict[Key, list[Row]] = {}
+        """Records whose tombstone was forgotten; a backup may still know them."""
         self._reach: dict[tuple[str, int], set[str]] = {}
         self._relinked = [0]
         """The commits after which other links stood than before."""
@@ -100,9 +102,11 @@ class Model:
             if person.role in FIELD:
                 self._ever.setdefault(person.user, set()).update(self.reach(person.user, seq))
 
-    def roll_back(self, seq: int, last_n: Mapping[int, int]) -> None:
+    def roll_back(self, seq: int, last_n: Mapping[int, int], horizon: int) -> None:
         """The server was restored to the state after commit `seq`, when its devices were at `last_n`."""
         self.seq = seq
+        self.rows |= self._buried
+        self._buried.clear()
         for key in list(self.rows):
             kept = [row for row in self.rows[key] if row.seq <= seq]
             if kept:
@@ -115,13 +119,12 @@ class Model:
         self._reach.clear()
         self._ever.clear()
         self._relinked = [at for at in self._relinked if at <= seq]
-        for at in self._relinked:
-            self._remember(at)
+        self.forget(horizon)
 
     def forget(self, horizon: int) -> None:
         """Tombstones and withdrawn links up to the horizon are gone, and with them the late rights of those who held something."""
         for key in [key for key, rows in self.rows.items() if rows[-1].deleted and rows[-1].seq <= horizon]:
-            del self.rows[key]
+            self._buried[key] = self.rows.pop(key)
         self._ever.clear()
         for at in [horizon, *(at for at in self._relinked if at > horizon)]:
             self._remember(at)
@@ -222,6 +225,11 @@ class _Commit:
         for other in _referred(spec, change):
             if not (staged.get(other) or self._before(other)):
                 raise No(f"there is no {other}")
+        parent = change.get("set", {}).get(spec.scope.field or "") if change.get("create") else None
+        for other in _referred(spec, change):
+            whole = staged.get(other) or self._before(other)
+            if whole and whole.deleted and parent in (other[1], scope_name(*other)):
+                raise No("a part of something deleted")
         row = staged.get(key) or self._before(key)
         scope = row.scope if row else spec.scope_of(key[1], change["set"]) if change.get("create") else ""
         own = row is None and bool(change.get("create")) and spec.scope.field is None

@@ -11,6 +11,7 @@ from sync.entities import (
     Account,
     Appointment,
     Asset,
+    Contact,
     Depot,
     Lead,
     Opportunity,
@@ -23,6 +24,7 @@ from sync.entities import (
 )
 from sync.entities.flows import APPOINTMENT, WORK_ORDER, AppointmentStatus
 from sync.policies import MANAGERS
+from sync.schema import Entity
 
 
 def plan_job(who: Party, draft: Draft) -> None:
@@ -64,17 +66,11 @@ def rewrite_order(who: Party, draft: Draft) -> None:
 
 
 def delete_something(who: Party, draft: Draft) -> None:
-    """Tasks by anybody in the office, visits by managers, shifts that are over."""
-    match who.random.randint(0, 2):
-        case 0:
-            if task := who.pick(who.items(WorkOrderTask)):
-                draft.delete(WorkOrderTask, task.id)
-        case 1:
-            if visit := who.pick(who.items(Appointment)):
-                draft.delete(Appointment, visit.id)
-        case _:
-            if shift := who.pick(who.items(Shift)):
-                draft.delete(Shift, shift.id)
+    """Tasks, contacts and machines by anybody in the office, visits and now and then a whole order by managers."""
+    kinds: tuple[type[Entity], ...] = (WorkOrderTask, WorkOrderTask, Appointment, Shift, Contact, Asset)
+    kind = WorkOrder if who.random.random() < 0.05 else who.random.choice(kinds)
+    if found := who.pick(who.items(kind)):
+        draft.delete(kind, found.id)
 
 
 def reassign_and_delete(who: Party, draft: Draft) -> None:
@@ -140,7 +136,7 @@ OFFICE: Final[Mapping[Act, int]] = {
     dispatch: 10,
     move_order: 3,
     rewrite_order: 8,
-    delete_something: 6,
+    delete_something: 9,
     reassign_and_delete: 3,
     staff: 4,
     own_account: 5,

@@ -119,13 +119,13 @@ class Oracle:
     async def restored(self, incarnation: str) -> None:
         """The server is as it was at its backup; all that came after never happened."""
         tenant_id = self._server.tenant_id
-        seq = await self.ask(lambda c: c.fetchval("select seq from clock where tenant_id = $1", tenant_id))
+        clock = await self.ask(lambda c: c.fetchrow("select seq, horizon from clock where tenant_id = $1", tenant_id))
         rows = await self.ask(lambda c: c.fetch("select no, last_n from device where tenant_id = $1", tenant_id))
         last_n = {row["no"]: row["last_n"] for row in rows}
-        self.model.roll_back(seq, last_n)
+        self.model.roll_back(clock["seq"], last_n, clock["horizon"])
         self.log = {name: raw for name, raw in self.log.items() if name[1] <= last_n.get(name[0], 0)}
         self.incarnation = incarnation
-        self._trace.say(self._scheduler.now_ms, "restored", seq)
+        self._trace.say(self._scheduler.now_ms, "restored", clock["seq"])
 
     def pruned(self, horizon: int) -> None:
         self.model.forget(horizon)
@@ -149,7 +149,7 @@ class Oracle:
         elif held != before[1]:
             raise Trouble("diverged", f"{device.name} changed what it holds without a checkpoint: {_difference(before[1], held)}")
         self._history(device, shot)
-        if current is None or current.settled:
+        if cursor is not None and cursor.settled:
             self._shown(device, shot, refused)
         if current is not None and current.settled:
             self._states(device, shot, current.base)

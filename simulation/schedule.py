@@ -36,7 +36,6 @@ class Scheduler:
         self._ready: Any = vars(self._loop)["_ready"]
         self._io = 0
         self._io_done: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._crash: Crash | None = None
 
     def now(self) -> int:
@@ -62,12 +61,10 @@ class Scheduler:
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         task = self._loop.create_task(work, name=name)
-        self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and self._crash is None:
             self._crash = Crash(task.get_name(), error)
 
@@ -84,11 +81,14 @@ class Scheduler:
             await self._rest()
 
     async def _rest(self) -> None:
-        """Until nothing can go on but the sleepers."""
+        """Until nothing can go on but the sleepers. Raises `Crash`, but not before the database is done with what it was asked."""
+        await self._calm()
+        if self._crash is not None:
+            raise self._crash from self._crash.error
+
+    async def _calm(self) -> None:
         while True:
             await asyncio.sleep(0)
-            if self._crash is not None:
-                raise self._crash from self._crash.error
             if self._ready:
                 continue
             if not self._io:
@@ -98,7 +98,8 @@ class Scheduler:
 
     async def end(self) -> None:
         """Cancel whatever is left."""
-        while tasks := [task for task in self._tasks if not task.done()]:
+        await self._calm()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)

@@ -16,19 +16,24 @@ from server.storage import statements
 from simulation.world import Report
 from sync import merge
 
-SEEDS = (101, 102, 103, 104, 105, 106, 107, 108)
+SEEDS = range(101, 111)
 SHAPE: dict[str, Any] = {
-    "technicians": 3,
+    "technicians": 2,
     "twins": 2,
     "reps": 1,
-    "consoles": 2,
-    "transactions": 190,
+    "consoles": 3,
+    "transactions": 220,
     "rate": 2.0,
-    "page_records": 4,
     "batch_transactions": 5,
     "statement_ms": 500,
     "beat_minutes": 10,
 }
+
+
+def shape(seed: int) -> dict[str, Any]:
+    """Every other world has pages of a few records: some bugs show only where a round is long, others only where it is short."""
+    return SHAPE | {"page_records": 4 if seed % 2 else 10_000}
+
 
 Live = Callable[..., list[Report]]
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -167,7 +172,7 @@ def work_is_forgotten_when_it_is_sent(patch: pytest.MonkeyPatch) -> None:
 @bug
 def a_delta_is_sent_for_older_records(patch: pytest.MonkeyPatch) -> None:
     """The last change alone, though the device has not seen the one before."""
-    in_page(patch, "case when m.before and r.prev <= $3 then delta end", "case when m.before then delta end")
+    in_page(patch, "case when m.before and $9 and r.prev <= $3 then delta end", "case when m.before then delta end")
 
 
 @bug
@@ -265,14 +270,14 @@ def a_device_does_not_write_at_once(patch: pytest.MonkeyPatch) -> None:
 def seeds_until_found(live: Live, seeds: Iterable[int]) -> list[str]:
     """The troubles of these seeds, up to the first."""
     for seed in seeds:
-        (report,) = live(seed, **SHAPE)
+        (report,) = live(seed, **shape(seed))
         if report.trouble:
             return [report.trouble]
     return []
 
 
 def test_the_code_as_it_is_passes_these_seeds(live: Live) -> None:
-    assert [report.what for report in live(*SEEDS, **SHAPE) if report.trouble] == []
+    assert [report.what for seed in SEEDS for report in live(seed, **shape(seed)) if report.trouble] == []
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
