@@ -129,7 +129,9 @@ async def keep_extra_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflic
         return ()
     visit = msgspec.json.decode(held.fields)
     extra_id = f"{held.id}.extra.{technician}"
-    if visit.get("technician") == technician or await tenant.record("appointment", extra_id) is not None:
+    if visit.get("technician") == technician or await tenant.raw_record("appointment", extra_id) is not None:
+        return ()
+    if await tenant.record("work_order", visit["work_order"]) is None:
         return ()
     fields = _like(visit) | {"technician": technician, "reason": "additional visit"}
     return (
@@ -196,7 +198,7 @@ async def follow_visits(tenant: Tenant, _appointment_id: str, _seq: int, appoint
     for visit in failed:
         # The id follows from the failed visit, so that looking again does not call for a third one.
         next_id = f"{visit.id}.next"
-        if await tenant.record("appointment", next_id) is None:
+        if await tenant.raw_record("appointment", next_id) is None:
             found.append(create("appointment", next_id, work_order=held.id, duration_s=visit.duration_s))
     return found
 
