@@ -35,6 +35,7 @@ class Calamity:
             await self._scheduler.sleep(random.randint(1, 20) * MINUTE_MS)
             await self._oracle.catch_up()
             self._server.kill()
+            self._server.life += 1
             with self._scheduler.io():
                 await backup.restore()
             incarnation = random.randbytes(6).hex()
@@ -48,6 +49,8 @@ class Calamity:
                 await backup.close()
 
     async def _prune(self, age_ms: int) -> None:
+        while self._server.committing:  # between a commit's read and its write either outcome would be right
+            await self._scheduler.sleep(50)
         await self._oracle.catch_up()
         with self._scheduler.io():
             async with self._database.office.of(self._server.tenant_id) as tenant:

@@ -58,17 +58,17 @@ class Link:
         return struck[0] if struck else None
 
     async def _carry(self, path: str, body: bytes, headers: Mapping[str, str], answer: "asyncio.Future[tuple[int, bytes]]") -> None:
-        random = self._faults.random
+        random, life = self._faults.random, self._server.life
         fate = self._fate()
         if self._scheduler.now_ms < self.down_until_ms or fate is Fault.REQUEST_LOST:
             return await self._fail(answer)
         if fate is Fault.REQUEST_LATE:
             await self._fail(answer)
             await self._scheduler.sleep(random.randint(0, LATE_MS))
-            return await self._again(path, body, headers)
+            return await self._again(path, body, headers, life)
         await self._scheduler.sleep(random.randint(20, 400))
         if fate is Fault.REQUEST_TWICE_AT_ONCE:
-            self._scheduler.spawn(self._again(path, body, headers), "link twin")
+            self._scheduler.spawn(self._again(path, body, headers, life), "link twin")
         try:
             status, reply = await self._server.serve(path, body, headers)
         except ConnectionResetError:
@@ -82,7 +82,7 @@ class Link:
             answer.set_result((status, reply))
         if fate is Fault.REQUEST_DOUBLED:
             await self._scheduler.sleep(random.randint(0, LATE_MS))
-            await self._again(path, body, headers)
+            await self._again(path, body, headers, life)
         return None
 
     async def _fail(self, answer: "asyncio.Future[tuple[int, bytes]]") -> None:
@@ -90,9 +90,11 @@ class Link:
         if not answer.done():
             answer.set_exception(Offline("no answer in time"))
 
-    async def _again(self, path: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Deliver a request whose answer nobody waits for."""
+    async def _again(self, path: str, body: bytes, headers: Mapping[str, str], life: int) -> None:
+        """Deliver a request whose answer nobody waits for; a server that was restored meanwhile never sees it."""
         await self._scheduler.sleep(self._faults.random.randint(0, 5))
+        if life != self._server.life:
+            return
         try:
             await self._server.serve(path, body, headers)
         except ConnectionResetError:

@@ -77,6 +77,7 @@ class Model:
         self._buried: dict[Key, list[Row]] = {}
         """Records whose tombstone was forgotten; a backup may still know them."""
         self._reach: dict[tuple[str, int], set[str]] = {}
+        self._horizon = 0
         self._relinked = [0]
         """The commits after which other links stood than before."""
 
@@ -107,6 +108,7 @@ class Model:
         self.seq = seq
         self.rows |= self._buried
         self._buried.clear()
+        self._horizon = 0
         for key in list(self.rows):
             kept = [row for row in self.rows[key] if row.seq <= seq]
             if kept:
@@ -123,6 +125,7 @@ class Model:
 
     def forget(self, horizon: int) -> None:
         """Tombstones and withdrawn links up to the horizon are gone, and with them the late rights of those who held something."""
+        self._horizon = horizon = max(self._horizon, horizon)
         for key in [key for key, rows in self.rows.items() if rows[-1].deleted and rows[-1].seq <= horizon]:
             self._buried[key] = self.rows.pop(key)
         self._ever.clear()

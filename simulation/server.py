@@ -57,6 +57,8 @@ class Server:
         """What a device said its clock was, by its id and the moment at which the request came."""
         self.tenant_id = 0
         self.rules_due = False
+        self.life = 0
+        """Counts restorations: no request outlives one."""
         self._running: set[asyncio.Task[tuple[int, bytes]]] = set()
         self._ruling: asyncio.Task[Any] | None = None
         self.start()
@@ -77,6 +79,10 @@ class Server:
                 task.cancel()
         self._running.clear()
         self.start()
+
+    @property
+    def committing(self) -> bool:
+        return any(task.get_name() == f"door-{self.tenant_id}" for task in asyncio.all_tasks())
 
     def _note(self, _tenant_id: int) -> None:
         self.rules_due = True
