@@ -35,23 +35,24 @@ cross join lateral (
 
 REACHED: Final = f"""
 with p as (
-    select u.holder, u.holder as name, {FOREVER}::bigint as revoked from unnest($2::text[]) as u(holder)
+    select u.holder, u.holder as name, 0::bigint as granted, {FOREVER}::bigint as revoked from unnest($2::text[]) as u(holder)
     union all
-    select u.holder, l.target, l.revoked from unnest($2::text[]) as u(holder)
+    select u.holder, l.target, l.granted, l.revoked from unnest($2::text[]) as u(holder)
     join link l on l.tenant_id = $1 and l.source = u.holder and l.kind = {LinkKind.ACTS_AS:d}
 ), h as materialized (
-    select p.holder, l.target, least(p.revoked, l.revoked) as revoked
+    select p.holder, l.target, greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked
     from p join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d}
 )
 select w.holder, w.scope, bool_or(x.revoked = {FOREVER}) as now
 from unnest($3::text[], $4::text[]) as w(holder, scope)
 cross join lateral (
-    select h.revoked from h where h.holder = w.holder and h.target = w.scope
+    select h.granted, h.revoked from h where h.holder = w.holder and h.target = w.scope
     union all
-    select least(h.revoked, n.revoked) from h
+    select greatest(h.granted, n.granted), least(h.revoked, n.revoked) from h
     join link n on n.tenant_id = $1 and n.source = h.target and n.kind = {LinkKind.NEEDS:d} and n.target = w.scope
     where h.holder = w.holder
 ) x
+where x.granted < x.revoked
 group by w.holder, w.scope
 """
 """Of the given (holder, scope) pairs, those that links ever connected, and whether they do now: late work is not refused."""
