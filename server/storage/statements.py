@@ -55,7 +55,7 @@ cross join lateral (
 where x.granted < x.revoked
 group by w.holder, w.scope
 """
-"""Of the given (holder, scope) pairs, those that links ever connected, and whether they do now: late work is not refused."""
+"""Of the (holder, scope) pairs, those that links ever connected, at one time, and whether they do now: late work is not refused."""
 
 OUTCOMES: Final = """
 select first_n, last_n, seq, outcomes from device_log
