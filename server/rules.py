@@ -152,6 +152,8 @@ async def give_back_visit(tenant: Tenant, _conflict_id: str, _seq: int, conflict
     if row is None or row.deleted or technician is None:
         return ()
     visit = msgspec.json.decode(row.body)
+    if await tenant.record("work_order", visit["work_order"]) is None:
+        return ()
     status = decode_versions(row.ver, row.seq)[0].get(Appointment.spec.fields["status"].index)
     theirs = status is not None and conflict["held_by"] == device_name(status.device)
     if not theirs or visit.get("status") not in _FINISHED or visit.get("technician") in (None, technician):
