@@ -113,18 +113,26 @@ def laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> Laid:
     """Orders of problem jobs by way as visits, each in its first reachable window; a way that keeps no times is left out."""
     visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     for r, order in enumerate(orders):
-        way = compiled.ways[r]
-        chosen = windows_in_order(compiled, way, order) if order else None
-        gaps = None if chosen is None else best_gaps(compiled.problem, way, chosen)
-        if chosen is not None and gaps is not None:
-            visits[r] = (chosen, gaps)
+        found = _laid(compiled, compiled.ways[r], order) if order else None
+        if found is not None:
+            visits[r] = found
     return visits
+
+
+def _laid(
+    compiled: Compiled, way: Way, order: Sequence[int], wanted: Mapping[int, int] | None = None
+) -> tuple[Sequence[Visit], Sequence[int] | None] | None:
+    """One way's order with windows (those of the wanted starts, by job, where they hold) and gaps for the breaks."""
+    chosen = windows_in_order(compiled, way, order, wanted)
+    gaps = None if chosen is None else best_gaps(compiled.problem, way, chosen)
+    return None if chosen is None or gaps is None else (chosen, gaps)
 
 
 def visits_of(compiled: Compiled, plan: Plan) -> Laid:
     """A plan's open jobs by way, as far as they still fit: what the problem no longer allows is left out, last job first."""
     ways = {(compiled.problem.workers[way.worker].id, way.shift): r for r, way in enumerate(compiled.ways)}
     rank = {compiled.problem.jobs[i].id: k for k, i in enumerate(compiled.open_jobs)}
+    problem_index = compiled.problem.job_index
     visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     taken: set[str] = set()
     for route in plan.routes:
@@ -137,11 +145,12 @@ def visits_of(compiled: Compiled, plan: Plan) -> Laid:
             if (stop.kind == "depot" and stop.place in compiled.problem.depots)
             or (stop.kind == "job" and stop.job in rank and stop.job not in taken and compiled.ok[r, rank[stop.job]])
         ]
+        starts = {problem_index[stop.job]: stop.start_s for stop in route.stops if stop.kind == "job"}
         order = _stocked(compiled, compiled.ways[r], order)
         while any(i >= 0 for i in order):
-            found = laid_out(compiled, [()] * r + [order])
-            if found:
-                visits[r] = found[r]
+            found = _laid(compiled, compiled.ways[r], order, starts) or _laid(compiled, compiled.ways[r], order)
+            if found is not None:
+                visits[r] = found
                 taken.update(compiled.problem.jobs[i].id for i in order if i >= 0)
                 break
             order.pop()

@@ -12,6 +12,7 @@ from dispatch.kernel.shape import (
     AFTER_DEPOT,
     ALLOWED,
     ARC,
+    BALANCE,
     BEFORE,
     BEGUN,
     BEHIND,
@@ -28,6 +29,7 @@ from dispatch.kernel.shape import (
     FIRST,
     FROM_PLACE,
     GAP,
+    HOURS,
     INSIDE,
     JOBS,
     LATEST_END,
@@ -52,6 +54,7 @@ from dispatch.kernel.shape import (
     ROW,
     SECOND,
     SPAN,
+    SPENT,
     TO_PLACE,
     TRAVEL,
     UNLIKED,
@@ -169,6 +172,9 @@ def priced(d: Data, r: int, arcs: int, whole: Stretch, inside: int) -> int:
     cost = d.ways[r, PER_ROUTE] + arcs + d.ways[r, DUTY] * (whole[0] - inside)
     if d.ways[r, OVERTIME] != 0:
         cost += d.ways[r, OVERTIME] * max(0, whole[1] + whole[0] - d.ways[r, PAID_END])
+    if d.ways[r, BALANCE] != 0:
+        duty = d.ways[r, SPENT] + whole[0] - inside
+        cost += d.ways[r, BALANCE] * duty * duty // d.ways[r, HOURS]
     return int(cost)
 
 

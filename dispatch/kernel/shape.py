@@ -36,7 +36,7 @@ PACE, ROW, MOST, BEGUN, PAUSES, FROM_PLACE, TO_PLACE, EARLIEST, LATEST_START, LA
     9,
     10,
 )
-TRAVEL, DUTY, METRE, OVERTIME, PER_ROUTE, PAUSE = 11, 12, 13, 14, 15, 16
+TRAVEL, DUTY, METRE, OVERTIME, PER_ROUTE, BALANCE, HOURS, SPENT, PAUSE = 11, 12, 13, 14, 15, 16, 17, 18, 19
 
 # Columns of Data.jobs; sort keys from KEYS on: work, distance from home, window width, first start, last start.
 OPTIONS, OPTIONS_END, ABSENCE, DISLIKE, MOVE, RANK, KEYS = 0, 1, 2, 3, 4, 5, 6
