@@ -102,8 +102,10 @@ class StageChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
-    account: Annotated[Id, refers("account"), last_writer(SALES)]
+    """A sale that may come about. The account may become known later; what is won has one."""
+
     name: Annotated[Name, last_writer(SALES)]
+    account: Annotated[Id | None, refers("account"), last_writer(SALES)] = None
     lead: Annotated[Id | None, refers("lead"), last_writer(SALES)] = None
     owner: Annotated[Id | None, last_writer(SALES)] = None
     product: Annotated[Id | None, refers("product"), last_writer(SALES)] = None
@@ -128,7 +130,8 @@ class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
         opportunity = scope_name("opportunity", record_id)
         holders = {*body.get("team", ()), body.get("owner")} - {None}
         yield from (Link(LinkKind.HOLDS, user(holder), opportunity) for holder in holders)
-        yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))
+        if body.get("account"):
+            yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))
 
 
 class QuoteLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
