@@ -17,7 +17,7 @@ from dispatch.kernel.shape import BIG, Ints
 from dispatch.plan import Plan, Route, Stop, Unserved
 from dispatch.problem import Job, Problem
 from dispatch.schedule import Visit, lay_out
-from dispatch.score import preference_price, route_levels
+from dispatch.score import preference_price, route_costs, route_levels
 from dispatch.solver import Laid, assemble, visits_of
 
 
@@ -98,16 +98,17 @@ class Board:
         )
 
     def _ask(self, job: Job, alone: Compiled, options: Sequence[tuple[Alternative, int]]) -> kernel.Ask:
-        told = {entry.worker: entry for entry in reversed(alone.problem.published)}
+        told = alone.problem.published
+        holders = {entry.worker for entry in told}
         rows = []
         for r, way in enumerate(self.compiled.ways):
             worker = self.problem.workers[way.worker]
-            moved = min((entry.move_worker for entry in told.values()), default=0) if worker.id not in told else 0
+            moved = told[0].move_worker if told and worker.id not in holders else 0
             opened, depot_at = self._open(r, way, job) if alone.ok[r, 0] else (kernel.CLOSED, -1)
             gained = job.value if job.priority is None else 0
             rows.append((work_s(job, worker), moved, preference_price(job, worker) - gained, opened, depot_at))
         due = (BIG, 0) if job.due_s is None else (job.due_s - self.origin_s, job.late_per_s)
-        spans = [(max(o.start_s, -FAR_S) - self.origin_s, o.end_s - self.origin_s, o.moves, 0, w) for o, w in options]
+        spans = [(max(o.start_s, -FAR_S) - self.origin_s, o.end_s - self.origin_s, o.moves, o.cost, w) for o, w in options]
         return kernel.Ask(job=_ints((job.place, *due)), ways=_ints(rows), options=_ints(spans))
 
     def _open(self, r: int, way: Way, job: Job) -> tuple[int, int]:
@@ -163,6 +164,8 @@ class Board:
             rates.duty_per_s,
             rates.overtime_per_s,
             rates.per_route,
+            rates.balance_per_s,
+            max(1, shift.end_s - shift.start_s),
             way.earliest_s - min(begun) if begun else 0,
             *base,
             due_here,
@@ -170,10 +173,9 @@ class Board:
 
     def _base(self, route: Route) -> tuple[int, int, int, int]:
         """Travel, metres, lateness, and the part of the cost that its jobs do not ask for themselves."""
-        worker = self.problem.worker(route.worker)
-        late, _, cost = route_levels(self.problem, route)
-        own = sum(preference_price(self.problem.job(job), worker) for job in route.jobs)
-        return route.travel_s, route.distance_m, late, cost - own
+        costs = route_costs(self.problem, route)
+        own = costs["preference"] + costs["soft_windows"]
+        return route.travel_s, route.distance_m, route_levels(self.problem, route)[0], sum(costs.values()) - own
 
     def _visit_rows(self, way: Way, row: Sequence[Visit]) -> list[tuple[int, ...]]:
         rows: list[tuple[int, ...]] = []
@@ -194,7 +196,7 @@ def _ints(rows: Sequence[object]) -> Ints:
 
 def _within(options: Sequence[Alternative], a: int, b: int) -> list[Alternative]:
     """The parts of the options that lie within [a, b]."""
-    cut = [Alternative(max(o.start_s, a), min(o.end_s, b), o.late, o.moves) for o in options]
+    cut = [Alternative(max(o.start_s, a), min(o.end_s, b), o.late, o.moves, o.cost) for o in options]
     return [o for o in cut if o.start_s <= o.end_s]
 
 

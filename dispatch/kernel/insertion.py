@@ -14,20 +14,9 @@ from dispatch.kernel.shape import BIG, Ints, Ints32
 
 # Columns of Rows.ways
 FROM_PLACE, TO_PLACE, EARLIEST, LATEST_START, LATEST_END, PAID_END, BEGUN, PAUSES = 0, 1, 2, 3, 4, 5, 6, 7
-TRAVEL, METRE, DUTY, OVERTIME, PER_ROUTE, SPENT, BASE_TRAVEL, BASE_METRES, BASE_LATE, BASE_COST, DUE_HERE = (
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    18,
-)
-WAY_COLUMNS = 19
+TRAVEL, METRE, DUTY, OVERTIME, PER_ROUTE, BALANCE, HOURS, SPENT = 8, 9, 10, 11, 12, 13, 14, 15
+BASE_TRAVEL, BASE_METRES, BASE_LATE, BASE_COST, DUE_HERE = 16, 17, 18, 19, 20
+WAY_COLUMNS = 21
 
 # Columns of Rows.visits, and of Rows.pauses
 PLACE, LOW, HIGH, WORK, DUE, LATE = 0, 1, 2, 3, 4, 5
@@ -183,7 +172,8 @@ def cost_of(rows: Rows, ask: Ask, r: int, p: int, whole: Stretch, inside: int) -
     duty = whole[0] - inside + rows.ways[r, SPENT]
     over = max(0, whole[0] + whole[1] - rows.ways[r, PAID_END])
     cost = rows.ways[r, PER_ROUTE] + rows.ways[r, TRAVEL] * seconds + rows.ways[r, METRE] * metres
-    return int(cost + rows.ways[r, DUTY] * duty + rows.ways[r, OVERTIME] * over)
+    cost += rows.ways[r, DUTY] * duty + rows.ways[r, OVERTIME] * over
+    return int(cost + rows.ways[r, BALANCE] * duty * duty // rows.ways[r, HOURS])
 
 
 @compiled

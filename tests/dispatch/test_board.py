@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from dispatch import Break, Fact, Published, Rates, verify
+from dispatch import Break, Fact, Published, Rates, Window, verify
 from dispatch.board import Board
 from dispatch.booking import Inserted, Price, insert_on, slots_on
 from dispatch.compile import compile_problem
@@ -42,6 +42,8 @@ def day(tiny, chance):
             parts=tiny.parts(seal=some(0, 1, 2)),
             preferred=some(frozenset(), frozenset({"w0"})),
             not_preferred_price=300,
+            soft_windows=some((), (Window(opens * MINUTE, opens * MINUTE + 1800),)),
+            outside_price=400,
         )
 
     pauses = (Break(120 * MINUTE, 240 * MINUTE, 30 * MINUTE), Break(300 * MINUTE, 330 * MINUTE, 10 * MINUTE))
@@ -53,7 +55,9 @@ def day(tiny, chance):
             ),
             tools=some(frozenset(), frozenset({"drill"})),
             parts=tiny.parts(seal=4),
-            rates=Rates(travel_per_s=1, duty_per_s=some(0, 1), overtime_per_s=2, per_route=some(0, 500)),
+            rates=Rates(
+                travel_per_s=1, duty_per_s=some(0, 1), overtime_per_s=2, per_route=some(0, 500), balance_per_s=some(0, 0, 1)
+            ),
             pace_pct=some(80, 100),
         )
         for w in range(chance.randint(1, 3))
