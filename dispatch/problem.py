@@ -215,6 +215,17 @@ class Problem:
         return self.workers[self.worker_index[id_]]
 
 
+def _after_itself(problem: Problem, job: Job) -> bool:
+    seen: set[str] = set()
+    ahead = list(job.after)
+    while ahead:
+        other = ahead.pop()
+        if other in problem.job_index and other not in seen:
+            seen.add(other)
+            ahead += problem.job(other).after
+    return job.id in seen
+
+
 def _index(kind: str, ids: Iterable[str]) -> dict[str, int]:
     index: dict[str, int] = {}
     for i, id_ in enumerate(ids):
@@ -266,6 +277,8 @@ def _job_faults(problem: Problem, job: Job, size: int) -> Iterator[str]:
     missing = sorted(job.after - problem.job_index.keys())
     if missing:
         yield f"comes after job {missing[0]}, which does not exist"
+    elif job.after and _after_itself(problem, job):
+        yield "comes after itself"
     # A pinned or excluded worker who has left is no fault of the problem: reasons name it.
     if job.fact is not None:
         index = problem.worker_index.get(job.fact.worker)
