@@ -164,6 +164,25 @@ rule_event: Final = sa.Table(
     sa.Column("id", _text, primary_key=True),
 )
 
+rule_mark: Final = sa.Table(
+    "rule_mark",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("rule", _text, primary_key=True),
+    sa.Column("id", _text, primary_key=True, comment="what the rule looked at; empty: everything"),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, comment="when a clock last looked at it"),
+)
+
+match_key: Final = sa.Table(
+    "match_key",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("key", _text, primary_key=True, comment="what two records share that may mean the same"),
+    sa.Column("entity", _text, primary_key=True),
+    sa.Column("id", _text, primary_key=True),
+    sa.Index(None, "tenant_id", "entity", "id"),
+)
+
 plan_run: Final = sa.Table(
     "plan_run",
     metadata,
@@ -204,16 +223,18 @@ _INDICES: Final = {
     "appointment": (("technician", "planned_start"), ("work_order",), ("status",)),
     "asset": (("site",),),
     "attachment": (("sha256",),),
+    "business_rule": (("kind",),),
     "case": (("account",), ("status",)),
     "conflict": (("status",),),
     "contact": (("account",),),
     "contract": (("account",), ("end",)),
     "entitlement": (("contract",),),
     "incentive": (("user",), ("lead",)),
-    "lead": (("owner",), ("status",), ("site",), ("account",)),
+    "lead": (("owner",), ("status",), ("site",), ("account",), ("respond_by",)),
     "maintenance_plan": (("active",),),
-    "offer": (("work_order",),),
+    "offer": (("work_order",), ("status",)),
     "opportunity": (("lead",), ("owner",), ("account",)),
+    "recommendation": (("site",),),
     "quote": (("opportunity",),),
     "shift": (("start",),),
     "site": (("account",),),

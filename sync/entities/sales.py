@@ -81,6 +81,7 @@ class Lead(Entity, scope=root("lead"), delete=MANAGERS):
     first_contact_at: Annotated[Instant | None, field_wins(SALES)] = None
     visit: Annotated[Id | None, server_only()] = None
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
+    routing_reason: Annotated[Text, server_only()] = ""
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
