@@ -36,7 +36,7 @@ check: $(SYNCED) ## Lint, types, migrations against declarations, generated docs
 
 bench: $(SYNCED) ## List the benchmarks and what each asks (ARGS="NAME ..." runs one)
 	@if [ -n "$(ARGS)" ]; then set -- $(ARGS); name=$$1; shift; $(RUN) python "benchmarks/$$name.py" "$$@"; \
-	else for file in benchmarks/*.py; do printf '%s: %s\n' "$$file" "$$(sed -n '1s/^"""//p' "$$file")"; done; fi
+	else $(RUN) truckroll bench --help; for file in benchmarks/[!_]*.py; do printf '%s: %s\n' "$$file" "$$(sed -n '1s/^"""//p' "$$file")"; done; fi
 
 serve: $(SYNCED) ## Run the server; without DATABASE_URL it starts its own PostgreSQL
 	@$(RUN) truckroll serve $(ARGS)

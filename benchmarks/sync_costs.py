@@ -66,7 +66,8 @@ class Phone:
     def __init__(self, context: Context, pool: CountingPool, me: Enrolled) -> None:
         self.context, self.pool, self.me = context, pool, me
         self.claim = claim_of(f"Bearer {me.token}")
-        self.n, self.cursor = 0, None
+        self.n = 0
+        self.cursor: str | None = None
 
     async def exchange(self, *changes: Change, limit: int = 0) -> Reply:
         now_ms = self.context.now_ms()

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cli import dispatch
+from cli import bench, dispatch
 from server.context import Context, database_url, opened
 from server.explain import Explanation, Unknown, explain
 from server.serve import serve as run_server
@@ -40,6 +40,7 @@ app.add_typer(tenant_app, name="tenant", rich_help_panel="Set up")
 app.add_typer(user_app, name="user", rich_help_panel="Set up")
 app.add_typer(device_app, name="device", rich_help_panel="Operate")
 app.add_typer(dispatch.app, name="dispatch", rich_help_panel="Run")
+app.add_typer(bench.app, name="bench", rich_help_panel="Develop")
 
 console = Console()
 

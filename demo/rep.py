@@ -45,15 +45,16 @@ class RepUser(User):
                     tx.set(Opportunity, opportunity.id, stage=stage)
                 else:
                     tx.set(Opportunity, opportunity.id, stage=stage, lost_reason="went with another firm")
-                call = Activity(
-                    account=opportunity.fields.account,
-                    kind=ActivityKind.CALL,
-                    at=time.time_ns() // 1_000_000,
-                    outcome=stage.value,
-                    by=self.me,
-                    opportunity=opportunity.id,
-                )
-                tx.create(self.replica.new_id(), call)
+                if opportunity.fields.account is not None:
+                    call = Activity(
+                        account=opportunity.fields.account,
+                        kind=ActivityKind.CALL,
+                        at=time.time_ns() // 1_000_000,
+                        outcome=stage.value,
+                        by=self.me,
+                        opportunity=opportunity.id,
+                    )
+                    tx.create(self.replica.new_id(), call)
             won += stage is Stage.WON
             price = opportunity.fields.amount_cents // 100
             self.tell(f"{'wins' if stage is Stage.WON else 'loses'} “{opportunity.fields.name}” ({price} $)")

@@ -41,12 +41,13 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A start within [start_s, end_s] costs `late` (weighted seconds) and `moves`."""
+    """A start within [start_s, end_s] costs `late` (weighted seconds), `moves`, and `cost` for lying outside the soft windows."""
 
     start_s: int
     end_s: int
     late: int = 0
     moves: int = 0
+    cost: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,7 @@ def _floor_s(problem: Problem, job: Job) -> int | None:
 
 
 def job_alternatives(job: Job, published: Published | None, now_s: int | None) -> tuple[Alternative, ...]:
-    """Disjoint intervals for the start of a job, in order of time, each with its price in lateness and moves."""
+    """Disjoint intervals for the start of a job, in order of time, each with its price in lateness, moves and cost."""
     floor_s = max(-FAR_S, job.release_s if job.release_s is not None else -FAR_S, now_s if now_s is not None else -FAR_S)
     windows = [(w.start_s, w.end_s) for w in job.windows] or [(-FAR_S, FAR_S)]
     if job.pinned_start_s is not None:
@@ -139,13 +140,20 @@ def job_alternatives(job: Job, published: Published | None, now_s: int | None) -
         cuts += [job.due_s - job.duration_s + tier + 1 for tier in LATE_TIERS_S]
     if published is not None:
         cuts += [published.start_s - published.tolerance_s, published.start_s + published.tolerance_s + 1]
+    for window in job.soft_windows:
+        cuts += [window.start_s, window.end_s + 1]
     found = []
     for start_s, end_s in sorted(windows):
         low = max(start_s, floor_s)
         edges = sorted({low, *(cut for cut in cuts if low < cut <= end_s), end_s + 1})
         for a, after in pairwise(edges):
-            found.append(Alternative(a, after - 1, _late(job, after - 1), _moves(published, a)))
+            found.append(Alternative(a, after - 1, _late(job, after - 1), _moves(published, a), _outside(job, a)))
     return tuple(found)
+
+
+def _outside(job: Job, start_s: int) -> int:
+    wished = not job.soft_windows or any(w.start_s <= start_s <= w.end_s for w in job.soft_windows)
+    return 0 if wished else job.outside_price
 
 
 def _late(job: Job, start_s: int) -> int:

@@ -1,8 +1,8 @@
 """The rules that decide whether a worker may serve a job on a shift at all, before any route is thought of.
 
 Each rule is one function that answers None, or in words what stands against it. `RULES` names them; the names appear in every
-explanation. Rules about time, load and order belong to routes: the search keeps them by its labels and `verify` from the
-definition.
+explanation. `crew` and `precedence` tie routes together: the searches of `links.plain` problems never meet them. Rules about time,
+load and order belong to routes: the search keeps them by its labels and `verify` from the definition.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ Rule = Callable[[Problem, Worker, Shift, Job], str | None]
 
 
 def pinned_worker(_problem: Problem, worker: Worker, _shift: Shift, job: Job) -> str | None:
-    """A job pinned to a worker goes to no one else."""
-    if job.pinned_worker is None or job.pinned_worker == worker.id:
+    """A job pinned to a worker goes to no one else; of a crew it names one."""
+    if job.pinned_worker in (None, worker.id) or job.crew > 1:
         return None
     return f"it is pinned to {job.pinned_worker}"
 
@@ -69,12 +69,12 @@ def parts(problem: Problem, worker: Worker, _shift: Shift, job: Job) -> str | No
 
 
 def crew(_problem: Problem, _worker: Worker, _shift: Shift, job: Job) -> str | None:
-    """The search sends one worker to a job; a larger crew is for a person to place."""
-    return f"it takes a crew of {job.crew}, which the search does not place" if job.crew > 1 else None
+    """One worker alone is no crew."""
+    return f"it takes a crew of {job.crew}" if job.crew > 1 else None
 
 
 def precedence(problem: Problem, _worker: Worker, _shift: Shift, job: Job) -> str | None:
-    """A job is placed once all it comes after have started or are done; it then starts no earlier than their end."""
+    """A job may be placed by itself once all it comes after have started or are done; it then starts no earlier than their end."""
     waiting = sorted(other for other in job.after if problem.job(other).fact is None)
     return f"it comes after {', '.join(waiting)}, still to come" if waiting else None
 

@@ -92,13 +92,18 @@ class Shift(Struct, frozen=True, kw_only=True):
 
 class Rates(Struct, frozen=True, kw_only=True):
     """What a worker's route costs. Duty is end minus start of the route without its breaks, so it holds travel, waiting and
-    work."""
+    work.
+
+    `balance_per_s` makes a second dearer the fuller the shift is: a route of duty d on a shift of length h costs
+    `balance_per_s` × d² ÷ h, rounded down. The sum of squares over equal shifts is least where all are equally full.
+    """
 
     travel_per_s: int = 1
     duty_per_s: int = 1
     distance_per_m: int = 0
     overtime_per_s: int = 2
     per_route: int = 0
+    balance_per_s: int = 0
 
 
 class Worker(Struct, frozen=True, kw_only=True):
@@ -129,9 +134,10 @@ class Job(Struct, frozen=True, kw_only=True):
 
     Work takes `duration_s` at a normal pace; `due_s` is when it should have ended.
     `priority` 1 is served before any number of jobs of class 2, and so on; None is a visit that is made only where its `value`
-    exceeds what it costs (a lead's expected value belongs there). `windows` are hard and empty means any time; `due_s` is soft:
-    lateness is weighed by `late_per_s`. `crew` workers start together; `after` names jobs that must have ended before this one
-    starts.
+    exceeds what it costs (a lead's expected value belongs there). `windows` are hard and empty means any time. A start outside
+    all `soft_windows` costs `outside_price`. `due_s` is soft: lateness is weighed by `late_per_s`. `crew` different workers, each
+    with the skills, tools and parts, start together; one of them is `pinned_worker`, if there is one. `after` names jobs that must
+    have ended before this one starts. What a job costs is counted for every visit, so for each worker of a crew.
     """
 
     id: str
@@ -155,6 +161,8 @@ class Job(Struct, frozen=True, kw_only=True):
     pinned_worker: str | None = None
     pinned_start_s: int | None = None
     fact: Fact | None = None
+    soft_windows: tuple[Window, ...] = ()
+    outside_price: int = 0  # paid when it starts outside all of `soft_windows`
 
     @property
     def pinned(self) -> bool:
@@ -207,6 +215,17 @@ class Problem:
         return self.workers[self.worker_index[id_]]
 
 
+def _after_itself(problem: Problem, job: Job) -> bool:
+    seen: set[str] = set()
+    ahead = list(job.after)
+    while ahead:
+        other = ahead.pop()
+        if other in problem.job_index and other not in seen:
+            seen.add(other)
+            ahead += problem.job(other).after
+    return job.id in seen
+
+
 def _index(kind: str, ids: Iterable[str]) -> dict[str, int]:
     index: dict[str, int] = {}
     for i, id_ in enumerate(ids):
@@ -252,12 +271,14 @@ def _job_faults(problem: Problem, job: Job, size: int) -> Iterator[str]:
         yield "crew must be at least 1"
     if job.priority is not None and job.priority < 1:
         yield "priority starts at 1"
-    crossed = [w for w in job.windows if w.end_s < w.start_s]
+    crossed = [w for w in (*job.windows, *job.soft_windows) if w.end_s < w.start_s]
     if crossed:
         yield f"window {crossed[0].start_s}–{crossed[0].end_s} ends before it starts"
     missing = sorted(job.after - problem.job_index.keys())
     if missing:
         yield f"comes after job {missing[0]}, which does not exist"
+    elif job.after and _after_itself(problem, job):
+        yield "comes after itself"
     # A pinned or excluded worker who has left is no fault of the problem: reasons name it.
     if job.fact is not None:
         index = problem.worker_index.get(job.fact.worker)

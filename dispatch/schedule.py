@@ -7,7 +7,7 @@ beginning at `ready` is both the shortest day and the earliest possible end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -44,10 +44,13 @@ class Visit:
     end_s: int
 
 
-def windows_in_order(compiled: Compiled, way: Way, jobs: Sequence[int]) -> list[Visit] | None:
+def windows_in_order(
+    compiled: Compiled, way: Way, jobs: Sequence[int], wanted: Mapping[int, int] | None = None
+) -> list[Visit] | None:
     """Visits for problem jobs in this order, each in the first alternative that can be reached; None when one cannot.
 
-    A negative number -1 - p stands for a call at the depot in place p.
+    A job in `wanted` gets the alternative that holds that start, if it can still be reached. A negative number -1 - p stands for
+    a call at the depot in place p.
     """
     problem = compiled.problem
     worker = problem.workers[way.worker]
@@ -61,11 +64,11 @@ def windows_in_order(compiled: Compiled, way: Way, jobs: Sequence[int]) -> list[
             continue
         job = problem.jobs[i]
         t += travel_s(problem, place, job.place)
-        for option in compiled.alternatives[rank[i]]:
-            if t <= option.end_s:
-                break
-        else:
+        reached = [option for option in compiled.alternatives[rank[i]] if t <= option.end_s]
+        if not reached:
             return None
+        at_s = None if wanted is None else wanted.get(i)
+        option = next((o for o in reached if at_s is not None and o.start_s <= at_s <= o.end_s), reached[0])
         visits.append(Visit(i, job.place, option.start_s, option.end_s))
         t = max(t, option.start_s) + work_s(job, worker)
         place = job.place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dispatch.plan import Route, Score
-from dispatch.problem import Job, Problem, Worker
+from dispatch.problem import Job, Problem, Published, Shift, Worker
 
 
 def classes(problem: Problem) -> tuple[int, ...]:
@@ -37,17 +37,36 @@ def route_levels(problem: Problem, route: Route) -> tuple[int, int, int]:
 
 
 def route_cost(problem: Problem, route: Route) -> int:
-    """What one route costs by its worker's rates and the jobs' preferences."""
+    """What one route costs by its worker's rates, the jobs' preferences and their soft windows."""
+    return sum(route_costs(problem, route).values())
+
+
+def route_costs(problem: Problem, route: Route) -> dict[str, int]:
+    """What one route costs, by the name of the rule that prices it."""
     worker = problem.worker(route.worker)
     rates = worker.rates
-    return (
-        rates.per_route
-        + rates.travel_per_s * route.travel_s
-        + rates.duty_per_s * route.duty_s
-        + rates.distance_per_m * route.distance_m
-        + rates.overtime_per_s * route.overtime_s
-        + sum(preference_price(problem.job(job), worker) for job in route.jobs)
-    )
+    return {
+        "route": rates.per_route,
+        "travel": rates.travel_per_s * route.travel_s,
+        "duty": rates.duty_per_s * route.duty_s,
+        "distance": rates.distance_per_m * route.distance_m,
+        "overtime": rates.overtime_per_s * route.overtime_s,
+        "balance": balance_price(worker, worker.shifts[route.shift], route.duty_s),
+        "preference": sum(preference_price(problem.job(job), worker) for job in route.jobs),
+        "soft_windows": sum(outside_price(problem.job(stop.job), stop.start_s) for stop in route.stops if stop.kind == "job"),
+    }
+
+
+def balance_price(worker: Worker, shift: Shift, duty_s: int) -> int:
+    """What it costs that a shift is as full as it is."""
+    return worker.rates.balance_per_s * duty_s * duty_s // max(1, shift.end_s - shift.start_s)
+
+
+def outside_price(job: Job, start_s: int) -> int:
+    """What it costs that a job starts outside its soft windows; a fact's start is nobody's choice."""
+    if not job.soft_windows or job.fact is not None:
+        return 0
+    return 0 if any(w.start_s <= start_s <= w.end_s for w in job.soft_windows) else job.outside_price
 
 
 def preference_price(job: Job, worker: Worker) -> int:
@@ -67,13 +86,16 @@ def _late(problem: Problem, routes: Iterable[Route]) -> int:
 
 
 def _moves(problem: Problem, routes: Iterable[Route]) -> int:
-    published = {entry.job: entry for entry in problem.published}
+    published: dict[str, list[Published]] = {}
+    for entry in problem.published:
+        published.setdefault(entry.job, []).append(entry)
     total = 0
     for route in routes:
         for stop in route.stops:
-            entry = published.get(stop.job) if stop.kind == "job" else None
-            if entry is None or problem.job(stop.job).fact is not None:
+            known = published.get(stop.job) if stop.kind == "job" else None
+            if known is None or problem.job(stop.job).fact is not None:
                 continue
+            entry = next((entry for entry in known if entry.worker == route.worker), known[0])
             total += entry.move_worker if route.worker != entry.worker else 0
             total += entry.move_time if abs(stop.start_s - entry.start_s) > entry.tolerance_s else 0
     return total

@@ -45,7 +45,8 @@ def whole(
 ) -> Answer | None:
     """CP-SAT's answer, its orders in problem jobs by way; None when the problem is beyond it or the caller has had enough."""
     begun = any(way.facts for way in compiled.ways)
-    if begun or compiled.problem.depots or not 0 < len(data.jobs) <= JOBS or len(data.ways) > WAYS:
+    squared = any(worker.rates.balance_per_s for worker in compiled.problem.workers)  # its cost is linear
+    if begun or squared or compiled.problem.depots or not 0 < len(data.jobs) <= JOBS or len(data.ways) > WAYS:
         return None
     rank = {i: k for k, i in enumerate(compiled.open_jobs)}
     small = Small(

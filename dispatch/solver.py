@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias
 
 from msgspec import Struct, structs
@@ -16,6 +17,7 @@ from dispatch.compile import Compiled, Way, compile_problem
 from dispatch.kernel.engine import trips_of_visits, visits_of_trips
 from dispatch.kernel.shape import Data
 from dispatch.kernel.tables import tables
+from dispatch.links import Ties
 from dispatch.plan import Plan, Route, Score, Unserved
 from dispatch.problem import Job, Problem, Shift, Worker
 from dispatch.reasons import why_unserved
@@ -53,20 +55,54 @@ def solve(
     With `iterations` the same problem, seed and start give the same plan. `on_progress` is called in this thread when the plan
     improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says True the
     best plan so far is returned. The plan has passed `verify` and OR-Tools' own model of the problem (`authority`); raises
-    PlanRefused when it has not, which is a fault of the search. Plans told to `on_progress` have not been there yet.
+    PlanRefused when it has not, which is a fault of the search. Plans told to `on_progress` have not been there yet. Crews and
+    precedence among jobs to come are searched for in rounds (`rounds`); `on_progress` then hears of each round.
     """
+    ties = Ties(problem)
+    stop = should_stop or _never
+    if not ties.jobs:
+        plan = _search(
+            problem, seconds=seconds, iterations=iterations, seed=seed, start=start, on_progress=on_progress, stop=stop, last=True
+        )
+        return approve(problem, plan)
+    from dispatch.rounds import solve_tied  # noqa: PLC0415  # it builds on this module
+
+    began_s = time.monotonic()
+
+    def told(plan: Plan) -> bool:
+        if on_progress is not None:
+            elapsed_s = time.monotonic() - began_s
+            on_progress(Progress(seconds=elapsed_s, jobs_served=plan.served, score=plan.score, plan=plan))
+        return not stop()
+
+    search = partial(_search, stop=stop)
+    return approve(problem, solve_tied(ties, search, seconds=seconds, iterations=iterations, seed=seed, start=start, tell=told))
+
+
+def _search(
+    problem: Problem,
+    *,
+    seconds: float | None,
+    iterations: int | None,
+    seed: int,
+    start: Plan | None,
+    stop: Callable[[], bool],
+    on_progress: Callable[[Progress], None] | None = None,
+    last: bool = False,
+) -> Plan:
+    """The kernel's walk, not judged yet; what is left out is explained only the `last` time."""
     compiled = compile_problem(problem)
     began_s = time.monotonic()
     given = {} if start is None else visits_of(compiled, start)
     if not compiled.ways or not compiled.open_jobs:
-        return assemble(compiled, given, seed=seed, explain=True)
+        return assemble(compiled, given, seed=seed, explain=last)
     child.prepare()
     data = tables(compiled)
     floor = assemble(compiled, given, seed=seed)
     run = Run(compiled, data, seed, None if iterations is not None else seconds, iterations)
     best: Laid = given
     done, told_s = 0, -1.0
-    for news in spend(run, trips_of_visits(compiled, data, given) if given else None, should_stop or _never):
+    for news in spend(run, trips_of_visits(compiled, data, given) if given else None, stop):
         done = news.iterations
         if news.trips is not None:
             best = visits_of_trips(compiled, data, news.trips)
@@ -78,9 +114,9 @@ def solve(
     found = assemble(compiled, best, seed=seed, iterations=done)
     if found.score > floor.score:
         best = given
-    best, proved = _whole(compiled, data, best, should_stop or _never)
-    plan = assemble(compiled, best, seed=seed, iterations=done, explain=True)
-    return approve(problem, structs.replace(plan, proved=proved))
+    best, proved = _whole(compiled, data, best, stop) if last else (best, False)
+    plan = assemble(compiled, best, seed=seed, iterations=done, explain=last)
+    return structs.replace(plan, proved=proved)
 
 
 def _whole(compiled: Compiled, data: Data, best: Laid, stop: Callable[[], bool]) -> tuple[Laid, bool]:
@@ -113,18 +149,26 @@ def laid_out(compiled: Compiled, orders: Sequence[Sequence[int]]) -> Laid:
     """Orders of problem jobs by way as visits, each in its first reachable window; a way that keeps no times is left out."""
     visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     for r, order in enumerate(orders):
-        way = compiled.ways[r]
-        chosen = windows_in_order(compiled, way, order) if order else None
-        gaps = None if chosen is None else best_gaps(compiled.problem, way, chosen)
-        if chosen is not None and gaps is not None:
-            visits[r] = (chosen, gaps)
+        found = _laid(compiled, compiled.ways[r], order) if order else None
+        if found is not None:
+            visits[r] = found
     return visits
+
+
+def _laid(
+    compiled: Compiled, way: Way, order: Sequence[int], wanted: Mapping[int, int] | None = None
+) -> tuple[Sequence[Visit], Sequence[int] | None] | None:
+    """One way's order with windows (those of the wanted starts, by job, where they hold) and gaps for the breaks."""
+    chosen = windows_in_order(compiled, way, order, wanted)
+    gaps = None if chosen is None else best_gaps(compiled.problem, way, chosen)
+    return None if chosen is None or gaps is None else (chosen, gaps)
 
 
 def visits_of(compiled: Compiled, plan: Plan) -> Laid:
     """A plan's open jobs by way, as far as they still fit: what the problem no longer allows is left out, last job first."""
     ways = {(compiled.problem.workers[way.worker].id, way.shift): r for r, way in enumerate(compiled.ways)}
     rank = {compiled.problem.jobs[i].id: k for k, i in enumerate(compiled.open_jobs)}
+    problem_index = compiled.problem.job_index
     visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     taken: set[str] = set()
     for route in plan.routes:
@@ -137,11 +181,12 @@ def visits_of(compiled: Compiled, plan: Plan) -> Laid:
             if (stop.kind == "depot" and stop.place in compiled.problem.depots)
             or (stop.kind == "job" and stop.job in rank and stop.job not in taken and compiled.ok[r, rank[stop.job]])
         ]
+        starts = {problem_index[stop.job]: stop.start_s for stop in route.stops if stop.job in problem_index}
         order = _stocked(compiled, compiled.ways[r], order)
         while any(i >= 0 for i in order):
-            found = laid_out(compiled, [()] * r + [order])
-            if found:
-                visits[r] = found[r]
+            found = _laid(compiled, compiled.ways[r], order, starts) or _laid(compiled, compiled.ways[r], order)
+            if found is not None:
+                visits[r] = found
                 taken.update(compiled.problem.jobs[i].id for i in order if i >= 0)
                 break
             order.pop()

@@ -11,8 +11,9 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from dispatch.plan import Plan, Route, Score, Stop
+from dispatch.plan import Plan, Route, Stop
 from dispatch.problem import Job, Problem, Shift, Worker
+from dispatch.recount import recount
 
 
 class Breach(Struct, frozen=True, kw_only=True):
@@ -83,6 +84,8 @@ def each_job_once(problem: Problem, plan: Plan) -> Iterator[tuple[str, str, str]
         who = served.get(job.id, [])
         if left[job.id] + bool(who) != 1:
             yield "", job.id, f"it is served by {len(who)} and listed as unserved {left[job.id]} times"
+        elif job.fact is not None:
+            continue  # it happened, whoever was there
         elif who and (len(who) != job.crew or len(set(who)) != job.crew):
             yield "", job.id, f"it takes {job.crew} different workers, not {', '.join(who)}"
     for entry in plan.unserved:
@@ -91,14 +94,18 @@ def each_job_once(problem: Problem, plan: Plan) -> Iterator[tuple[str, str, str]
 
 
 def crew_together(problem: Problem, plan: Plan) -> Iterator[tuple[str, str, str]]:
-    """A crew starts at one moment."""
+    """A crew starts at one moment, and the worker to whom its job is pinned is one of it."""
     starts: dict[str, set[int]] = {}
+    there = {(route.worker, job) for route in plan.routes for job in route.jobs}
     for route in plan.routes:
         for stop, _ in _job_stops(problem, route):
             starts.setdefault(stop.job, set()).add(stop.start_s)
-    for job, moments in starts.items():
+    for id_, moments in starts.items():
         if len(moments) > 1:
-            yield "", job, f"its crew starts at {sorted(moments)}"
+            yield "", id_, f"its crew starts at {sorted(moments)}"
+        job = problem.job(id_)
+        if job.crew > 1 and job.pinned_worker is not None and job.fact is None and (job.pinned_worker, id_) not in there:
+            yield "", id_, f"{job.pinned_worker} is not in its crew"
 
 
 def precedence(problem: Problem, plan: Plan) -> Iterator[tuple[str, str, str]]:
@@ -134,41 +141,9 @@ def facts_stand(problem: Problem, plan: Plan) -> Iterator[tuple[str, str, str]]:
 
 def score_is_true(problem: Problem, plan: Plan) -> Iterator[tuple[str, str, str]]:
     """The score is what the plan's own stops and routes add up to."""
-    expected = _score(problem, plan)
+    expected = recount(problem, plan)
     if plan.score != expected:
         yield "", "", f"the score should be {expected}, not {plan.score}"
-
-
-def _score(problem: Problem, plan: Plan) -> Score:
-    served = {stop.job: (stop, route) for route in plan.routes for stop, _ in _job_stops(problem, route)}
-    kinds = sorted({job.priority for job in problem.jobs if job.priority is not None})
-    published = {entry.job: entry for entry in problem.published}
-    promises = late = moves = cost = 0
-    counts = [0] * len(kinds)
-    for job in problem.jobs:
-        if job.id not in served:
-            promises += 1 if job.pinned else 0
-            if job.priority is None:
-                cost += job.value
-            else:
-                counts[kinds.index(job.priority)] += 1
-    for route in plan.routes:
-        worker = problem.worker(route.worker)
-        rates = worker.rates
-        cost += rates.per_route + rates.travel_per_s * route.travel_s + rates.duty_per_s * route.duty_s
-        cost += rates.distance_per_m * route.distance_m + rates.overtime_per_s * route.overtime_s
-        for stop, job in _job_stops(problem, route):
-            if job.preferred and worker.id not in job.preferred:
-                cost += job.not_preferred_price
-            if job.fact is not None:
-                continue
-            if job.due_s is not None and stop.end_s > job.due_s:
-                late += (stop.end_s - job.due_s) * job.late_per_s
-            entry = published.get(job.id)
-            if entry is not None:
-                moves += entry.move_worker if entry.worker != worker.id else 0
-                moves += entry.move_time if abs(stop.start_s - entry.start_s) > entry.tolerance_s else 0
-    return Score(promises=promises, unserved=tuple(counts), late=late, moves=moves, cost=cost)
 
 
 # Rules of one route: (job, words).
@@ -305,7 +280,7 @@ def may_serve(problem: Problem, worker: Worker, shift: Shift, route: Route) -> I
     for _, job in _job_stops(problem, route):
         if job.fact is not None:
             continue
-        if job.pinned_worker not in (None, worker.id):
+        if job.pinned_worker not in (None, worker.id) and job.crew == 1:
             yield job.id, f"it is pinned to {job.pinned_worker}"
         if worker.id in job.excluded:
             yield job.id, f"{worker.id} is excluded"

@@ -78,6 +78,7 @@ def dearest_insertion(compiled: Compiled) -> int:
             rates.per_route
             + 2 * (rates.travel_per_s * far_s + rates.distance_per_m * far_m)
             + rates.duty_per_s * max(day_s, 0)
-            + rates.overtime_per_s * shift.overtime_s,
+            + rates.overtime_per_s * shift.overtime_s
+            + 2 * rates.balance_per_s * max(day_s, 0),
         )
-    return most + max((job.not_preferred_price for job in problem.jobs), default=0)
+    return most + max((job.not_preferred_price + job.outside_price for job in problem.jobs), default=0)

@@ -38,7 +38,10 @@ def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
         for w in ways
     ]
     rates = [problem.workers[w.worker].rates for w in ways]
-    rate = [(x.travel_per_s, x.duty_per_s, x.distance_per_m, x.overtime_per_s, x.per_route) for x in rates]
+    rate = [
+        (x.travel_per_s, x.duty_per_s, x.distance_per_m, x.overtime_per_s, x.per_route, x.balance_per_s, *_spent(compiled, w))
+        for x, w in zip(rates, ways, strict=True)
+    ]
     bits = _bits(compiled, need, stock)
     ok, inverse = np.unique(bits, axis=0, return_inverse=True)
     row = inverse.reshape(-1).astype(np.int64)
@@ -87,11 +90,18 @@ def _options(compiled: Compiled, origin_s: int) -> tuple[Ints, Ints]:
     late, move = late_price(compiled), move_price(compiled)
     counts = [len(options) for options in compiled.alternatives]
     rows = [
-        (option.start_s - origin_s, option.end_s - origin_s, option.late * late + option.moves * move)
+        (option.start_s - origin_s, option.end_s - origin_s, option.late * late + option.moves * move + option.cost)
         for options in compiled.alternatives
         for option in options
     ]
     return np.concatenate(([0], np.cumsum(counts, dtype=np.int64))).astype(np.int64), _table(rows, 3)
+
+
+def _spent(compiled: Compiled, way: Way) -> tuple[int, int]:
+    """The shift's length, and the duty that its facts have used up."""
+    shift = shift_of(compiled.problem, way)
+    begun = [fact.start_s for fact in (compiled.problem.jobs[i].fact for i in way.facts) if fact is not None]
+    return max(1, shift.end_s - shift.start_s), way.earliest_s - min(begun, default=way.earliest_s)
 
 
 def _parts(compiled: Compiled) -> tuple[Ints, Ints]:

@@ -164,6 +164,25 @@ rule_event: Final = sa.Table(
     sa.Column("id", _text, primary_key=True),
 )
 
+rule_mark: Final = sa.Table(
+    "rule_mark",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("rule", _text, primary_key=True),
+    sa.Column("id", _text, primary_key=True, comment="what the rule looked at; empty: everything"),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, comment="when a clock last looked at it"),
+)
+
+match_key: Final = sa.Table(
+    "match_key",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("key", _text, primary_key=True, comment="what two records share that may mean the same"),
+    sa.Column("entity", _text, primary_key=True),
+    sa.Column("id", _text, primary_key=True),
+    sa.Index(None, "tenant_id", "entity", "id"),
+)
+
 plan_run: Final = sa.Table(
     "plan_run",
     metadata,
@@ -199,17 +218,35 @@ _TYPES: Final[dict[Column, Any]] = {
     "jsonb": JSONB,
 }
 _INDICES: Final = {
+    "absence": (("holder",),),
+    "activity": (("account", "at"),),
     "appointment": (("technician", "planned_start"), ("work_order",), ("status",)),
+    "asset": (("site",),),
     "attachment": (("sha256",),),
-    "work_order": (("status",), ("site",)),
+    "business_rule": (("kind",),),
+    "case": (("account",), ("status",)),
+    "conflict": (("status",),),
+    "contact": (("account",),),
+    "contract": (("account",), ("end",)),
+    "entitlement": (("contract",),),
+    "incentive": (("user",), ("lead",)),
+    "lead": (("owner",), ("status",), ("site",), ("account",), ("respond_by",)),
+    "maintenance_plan": (("active",),),
+    "offer": (("work_order",), ("status",)),
+    "opportunity": (("lead",), ("owner",), ("account",)),
+    "recommendation": (("site",),),
+    "quote": (("opportunity",),),
     "shift": (("start",),),
+    "site": (("account",),),
     "skill_held": (("technician",),),
     "stock_move": (("location", "product"),),
+    "survey": (("account",),),
     "technician": (("user",),),
-    "conflict": (("status",),),
-    "lead": (("owner",), ("status",)),
-    "opportunity": (("lead",), ("owner",)),
+    "time_entry": (("work_order",),),
+    "work_order": (("status",), ("site",), ("account",)),
 }
+_NAMED: Final = sa.text("external_id <> ''")
+"""Most records have no name in another system, and cost no entry."""
 
 
 def _projection(spec: EntitySpec) -> sa.Table:
@@ -220,6 +257,7 @@ def _projection(spec: EntitySpec) -> sa.Table:
         sa.Column("id", _text, primary_key=True),
         *(sa.Column(field.name, _TYPES[field.column], nullable=not field.required) for field in spec.fields.values()),
         *(sa.Index(None, "tenant_id", *columns) for columns in _INDICES.get(spec.name, ())),
+        *([sa.Index(None, "tenant_id", "external_id", postgresql_where=_NAMED)] if "external_id" in spec.fields else []),
         postgresql_with={"fillfactor": "80"},
     )
 

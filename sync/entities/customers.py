@@ -65,6 +65,7 @@ class Contact(Entity, scope=part_of("account"), delete=OFFICE):
     phones: Annotated[tuple[Code, ...], add_wins()] = ()
     emails: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=254)], ...], add_wins()] = ()
     consent: Annotated[tuple[Consent, ...], append_only()] = ()
+    external_id: Annotated[Code, last_writer(OFFICE)] = ""
 
 
 class Site(Entity, scope=root("site"), create=OFFICE | SALES):
@@ -80,6 +81,7 @@ class Site(Entity, scope=root("site"), create=OFFICE | SALES):
     territory: Annotated[Code, office_wins(OFFICE)] = ""
     access_notes: Annotated[Text, text()] = ""
     custom: Annotated[dict[Code, Json], keyed()] = {}
+    external_id: Annotated[Code, last_writer(OFFICE)] = ""
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -111,6 +113,7 @@ class Asset(Entity, scope=part_of("site"), delete=OFFICE):
     condition: Annotated[Name, field_wins(PEOPLE)] = ""
     readings: Annotated[tuple[Reading, ...], append_only()] = ()
     custom: Annotated[dict[Code, Json], keyed()] = {}
+    external_id: Annotated[Code, last_writer(OFFICE)] = ""
 
 
 class ActivityKind(enum.StrEnum):

@@ -190,3 +190,156 @@ CONFLICT: Final = Flow(
     },
     rank={_C.SETTLED: 0, _C.OPEN: 1, _C.RESOLVED: 2},
 )
+
+
+class CaseStatus(enum.StrEnum):
+    NEW = "new"
+    IN_PROGRESS = "in_progress"
+    WAITING = "waiting"
+    CANCELED = "canceled"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+_K = CaseStatus
+
+CASE: Final = Flow(
+    initial=_K.NEW,
+    moves=_join(
+        _later((_K.NEW, _K.IN_PROGRESS, _K.RESOLVED), PEOPLE),
+        {_K.NEW: {_K.WAITING: PEOPLE}, _K.IN_PROGRESS: {_K.WAITING: PEOPLE}},
+        {_K.WAITING: {_K.IN_PROGRESS: PEOPLE, _K.RESOLVED: PEOPLE}},
+        {_K.RESOLVED: {_K.CLOSED: OFFICE, _K.IN_PROGRESS: PEOPLE}, _K.CLOSED: {_K.IN_PROGRESS: MANAGERS}},
+        {state: {_K.CANCELED: OFFICE} for state in (_K.NEW, _K.IN_PROGRESS, _K.WAITING)},
+    ),
+    rank={_K.NEW: 0, _K.WAITING: 1, _K.IN_PROGRESS: 2, _K.CANCELED: 3, _K.RESOLVED: 4, _K.CLOSED: 5},
+)
+
+
+class ContractStatus(enum.StrEnum):
+    DRAFT = "draft"
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    RENEWED = "renewed"
+    CANCELED = "canceled"
+
+
+_N = ContractStatus
+
+CONTRACT: Final = Flow(
+    initial=_N.DRAFT,
+    moves={
+        _N.DRAFT: {_N.ACTIVE: OFFICE | SALES, _N.CANCELED: OFFICE},
+        _N.ACTIVE: {_N.EXPIRED: SERVER, _N.RENEWED: SERVER, _N.CANCELED: MANAGERS},
+        _N.EXPIRED: {_N.RENEWED: SERVER},
+    },
+    rank={_N.DRAFT: 0, _N.ACTIVE: 1, _N.EXPIRED: 2, _N.RENEWED: 3, _N.CANCELED: 4},
+)
+
+
+class PublicationStatus(enum.StrEnum):
+    DRAFT = "draft"
+    PUBLISHED = "published"
+    RETIRED = "retired"
+
+
+_P = PublicationStatus
+
+PUBLICATION: Final = Flow(
+    initial=_P.DRAFT,
+    moves={_P.DRAFT: {_P.PUBLISHED: OFFICE}, _P.PUBLISHED: {_P.RETIRED: OFFICE}, _P.RETIRED: {_P.PUBLISHED: OFFICE}},
+    rank={_P.DRAFT: 0, _P.PUBLISHED: 1, _P.RETIRED: 2},
+)
+
+
+class OfferStatus(enum.StrEnum):
+    OPEN = "open"
+    WITHDRAWN = "withdrawn"
+    LATER = "later"
+    DECLINED = "declined"
+    TAKEN = "taken"
+
+
+_O = OfferStatus
+
+OFFER: Final = Flow(
+    initial=_O.OPEN,
+    moves={
+        _O.OPEN: {_O.WITHDRAWN: SERVER, _O.LATER: PEOPLE, _O.DECLINED: PEOPLE, _O.TAKEN: PEOPLE},
+        _O.WITHDRAWN: {_O.OPEN: SERVER, _O.TAKEN: PEOPLE},
+        _O.LATER: {_O.DECLINED: PEOPLE, _O.TAKEN: PEOPLE},
+        _O.DECLINED: {_O.TAKEN: PEOPLE},
+    },
+    rank={_O.OPEN: 0, _O.WITHDRAWN: 1, _O.LATER: 2, _O.DECLINED: 3, _O.TAKEN: 4},
+)
+
+
+class RecommendationStatus(enum.StrEnum):
+    OPEN = "open"
+    DROPPED = "dropped"
+    DONE = "done"
+
+
+_R = RecommendationStatus
+
+RECOMMENDATION: Final = Flow(
+    initial=_R.OPEN,
+    moves={_R.OPEN: {_R.DROPPED: PEOPLE, _R.DONE: PEOPLE}, _R.DROPPED: {_R.OPEN: PEOPLE, _R.DONE: PEOPLE}},
+    rank={_R.OPEN: 0, _R.DROPPED: 1, _R.DONE: 2},
+)
+
+
+class OrderStatus(enum.StrEnum):
+    PLACED = "placed"
+    FULFILLED = "fulfilled"
+    CANCELED = "canceled"
+
+
+_D = OrderStatus
+
+ORDER: Final = Flow(
+    initial=_D.PLACED,
+    moves={_D.PLACED: {_D.FULFILLED: OFFICE | SALES, _D.CANCELED: MANAGERS}, _D.FULFILLED: {_D.CANCELED: MANAGERS}},
+    rank={_D.PLACED: 0, _D.FULFILLED: 1, _D.CANCELED: 2},
+)
+
+
+class AbsenceStatus(enum.StrEnum):
+    REQUESTED = "requested"
+    REFUSED = "refused"
+    APPROVED = "approved"
+    WITHDRAWN = "withdrawn"
+
+
+_B = AbsenceStatus
+
+ABSENCE: Final = Flow(
+    initial=_B.REQUESTED,
+    moves={
+        _B.REQUESTED: {_B.APPROVED: OFFICE, _B.REFUSED: OFFICE, _B.WITHDRAWN: PEOPLE},
+        _B.APPROVED: {_B.WITHDRAWN: PEOPLE},
+        _B.REFUSED: {_B.APPROVED: OFFICE},
+    },
+    rank={_B.REQUESTED: 0, _B.REFUSED: 1, _B.APPROVED: 2, _B.WITHDRAWN: 3},
+)
+
+
+class ApprovalStatus(enum.StrEnum):
+    NOT_NEEDED = "not_needed"
+    REQUIRED = "required"
+    REFUSED = "refused"
+    APPROVED = "approved"
+
+
+_V = ApprovalStatus
+
+APPROVAL: Final = Flow(
+    initial=_V.NOT_NEEDED,
+    moves={
+        _V.NOT_NEEDED: {_V.REQUIRED: SERVER},
+        _V.REQUIRED: {_V.APPROVED: MANAGERS, _V.REFUSED: MANAGERS, _V.NOT_NEEDED: SERVER},
+        _V.REFUSED: {_V.APPROVED: MANAGERS, _V.REQUIRED: SERVER, _V.NOT_NEEDED: SERVER},
+        _V.APPROVED: {_V.REQUIRED: SERVER, _V.NOT_NEEDED: SERVER},
+    },
+    rank={_V.NOT_NEEDED: 0, _V.REQUIRED: 1, _V.REFUSED: 2, _V.APPROVED: 3},
+)

@@ -5,9 +5,10 @@ from typing import Annotated
 
 import msgspec
 
+from sync.entities.flows import ABSENCE, AbsenceStatus
 from sync.links import Link, LinkKind, scope_name, territory, user
-from sync.policies import MANAGERS, NOBODY, OFFICE, add_wins, fixed, last_writer, office_wins, server_only
-from sync.schema import Body, Code, Count, Entity, Id, Instant, Name, part_of, refers, root
+from sync.policies import MANAGERS, NOBODY, OFFICE, add_wins, fixed, last_writer, lifecycle, office_wins, server_only
+from sync.schema import Body, Code, Count, Entity, Id, Instant, Name, named_by, part_of, refers, root
 
 
 class Position(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -23,6 +24,11 @@ class Profile(Entity, scope=root("user"), create=MANAGERS):
     name: Annotated[Name, last_writer(MANAGERS)]
     role: Annotated[Code, last_writer(MANAGERS)] = ""
     territories: Annotated[tuple[Code, ...], add_wins(MANAGERS)] = ()
+    email: Annotated[Annotated[str, msgspec.Meta(max_length=254)], last_writer(MANAGERS)] = ""
+    manager: Annotated[Id | None, last_writer(MANAGERS)] = None
+    skills: Annotated[tuple[Code, ...], add_wins(MANAGERS)] = ()
+    max_open_leads: Annotated[Annotated[int, msgspec.Meta(ge=0)] | None, last_writer(MANAGERS)] = None
+    external_id: Annotated[Code, last_writer(MANAGERS)] = ""
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -80,3 +86,13 @@ class Shift(Entity, scope=part_of("technician"), create=OFFICE, delete=OFFICE):
     break_s: Annotated[int, msgspec.Meta(ge=0, le=4 * 3600), office_wins(OFFICE)] = 0
     break_earliest: Annotated[Instant | None, office_wins(OFFICE)] = None
     break_latest: Annotated[Instant | None, office_wins(OFFICE)] = None
+
+
+class Absence(Entity, scope=named_by("holder")):
+    """Somebody will not be there. `holder` is `technician:ID` or `user:ID`; it counts once it is approved."""
+
+    holder: Annotated[Id, fixed()]
+    start: Annotated[Instant, fixed()]
+    end: Annotated[Instant, fixed()]
+    reason: Annotated[Name, last_writer()] = ""
+    status: Annotated[AbsenceStatus, lifecycle(ABSENCE)] = AbsenceStatus.REQUESTED

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import msgspec
 
-from sync.entities.flows import FROZEN_QUOTE, LEAD, OPPORTUNITY, QUOTE, LeadStatus, QuoteStatus, Stage
+from sync.entities.customers import Consent
+from sync.entities.flows import APPROVAL, FROZEN_QUOTE, LEAD, OPPORTUNITY, QUOTE, ApprovalStatus, LeadStatus, QuoteStatus, Stage
 from sync.links import Link, LinkKind, scope_name, user
 from sync.policies import (
     MANAGERS,
@@ -14,6 +15,7 @@ from sync.policies import (
     PEOPLE,
     SALES,
     add_wins,
+    append_only,
     field_wins,
     fixed,
     keyed,
@@ -29,6 +31,13 @@ class Urgency(enum.StrEnum):
     NOW = "now"
     SOON = "soon"
     SOMEDAY = "someday"
+
+
+class ScoreReason(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that moved a lead's score, and by how many points."""
+
+    feature: Name
+    points: float
 
 
 class Lead(Entity, scope=root("lead"), delete=MANAGERS):
@@ -54,6 +63,25 @@ class Lead(Entity, scope=root("lead"), delete=MANAGERS):
     duplicate_of: Annotated[Id | None, refers("lead"), server_only()] = None
     credited: Annotated[tuple[Id, ...], server_only()] = ()
     custom: Annotated[dict[Code, Json], keyed()] = {}
+    offer: Annotated[Id | None, field_wins()] = None
+    contact: Annotated[Id | None, refers("contact"), last_writer()] = None
+    contact_name: Annotated[Name, field_wins()] = ""
+    contact_phone: Annotated[Code, field_wins()] = ""
+    contact_email: Annotated[Annotated[str, msgspec.Meta(max_length=254)], field_wins()] = ""
+    company: Annotated[Name, field_wins()] = ""
+    consent: Annotated[Consent | None, append_only()] = None
+    source: Annotated[Code, fixed()] = ""
+    campaign: Annotated[Id | None, refers("campaign"), fixed()] = None
+    score_reasons: Annotated[tuple[ScoreReason, ...], server_only()] = ()
+    score_version: Annotated[int, server_only()] = 0
+    match_reason: Annotated[Name, server_only()] = ""
+    routed_at: Annotated[Instant | None, server_only()] = None
+    respond_by: Annotated[Instant | None, server_only()] = None
+    passed_by: Annotated[tuple[Id, ...], server_only()] = ()
+    first_contact_at: Annotated[Instant | None, field_wins(SALES)] = None
+    visit: Annotated[Id | None, server_only()] = None
+    external_id: Annotated[Code, last_writer(OFFICE)] = ""
+    routing_reason: Annotated[Text, server_only()] = ""
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -65,9 +93,20 @@ class Lead(Entity, scope=root("lead"), delete=MANAGERS):
                 yield Link(LinkKind.NEEDS, lead, scope_name(field, body[field]))
 
 
+class StageChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When an opportunity came to a stage, and what it was thought to be worth then."""
+
+    id: Id
+    at: Instant
+    stage: Stage
+    amount_cents: Count = 0
+
+
 class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
-    account: Annotated[Id, refers("account"), last_writer(SALES)]
+    """A sale that may come about. The account may become known later; what is won has one."""
+
     name: Annotated[Name, last_writer(SALES)]
+    account: Annotated[Id | None, refers("account"), last_writer(SALES)] = None
     lead: Annotated[Id | None, refers("lead"), last_writer(SALES)] = None
     owner: Annotated[Id | None, last_writer(SALES)] = None
     product: Annotated[Id | None, refers("product"), last_writer(SALES)] = None
@@ -79,13 +118,21 @@ class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
     forecast_cents: Annotated[Count | None, office_wins(SALES)] = None
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
     custom: Annotated[dict[Code, Json], keyed()] = {}
+    kind: Annotated[Code, last_writer(SALES)] = ""
+    opened_on: Annotated[Instant | None, last_writer(SALES)] = None
+    contact_roles: Annotated[dict[Code, Code | None], keyed(SALES)] = {}
+    contract: Annotated[Id | None, server_only()] = None
+    campaign: Annotated[Id | None, refers("campaign"), last_writer(SALES)] = None
+    stages: Annotated[tuple[StageChange, ...], server_only()] = ()
+    closed_at: Annotated[Instant | None, server_only()] = None
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
         opportunity = scope_name("opportunity", record_id)
         holders = {*body.get("team", ()), body.get("owner")} - {None}
         yield from (Link(LinkKind.HOLDS, user(holder), opportunity) for holder in holders)
-        yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))
+        if body.get("account"):
+            yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))
 
 
 class QuoteLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,3 +155,12 @@ class Quote(Entity, scope=part_of("opportunity"), create=SALES | OFFICE, frozen_
     total_cents: Annotated[Count, server_only()] = 0
     status: Annotated[QuoteStatus, lifecycle(QUOTE)] = QuoteStatus.DRAFT
     signed_by: Annotated[Name, field_wins()] = ""
+    number: Annotated[Code, last_writer(SALES)] = ""
+    tax_pct: Annotated[Annotated[float, msgspec.Meta(ge=0, le=100)], last_writer(SALES)] = 0
+    approval: Annotated[ApprovalStatus, lifecycle(APPROVAL)] = ApprovalStatus.NOT_NEEDED
+    approval_reason: Annotated[Name, server_only()] = ""
+    approved_by: Annotated[Id | None, last_writer(MANAGERS)] = None
+    net_cents: Annotated[Count, server_only()] = 0
+    signature: Annotated[Id | None, field_wins()] = None
+    signed_at: Annotated[Instant | None, field_wins()] = None
+    notes: Annotated[Text, last_writer(SALES)] = ""

@@ -18,6 +18,8 @@ class Product(Entity, scope=everywhere(CATALOGUE), create=NOBODY):
     price_cents: Annotated[Count, server_only()] = 0
     lifetime_days: Annotated[Annotated[int, msgspec.Meta(ge=0)] | None, server_only()] = None
     substitutes: Annotated[tuple[Code, ...], server_only()] = ()
+    affinity: Annotated[dict[Code, float], server_only()] = {}
+    external_id: Annotated[Code, server_only()] = ""
 
 
 class MoveReason(enum.StrEnum):

@@ -22,7 +22,7 @@ from sync.policies import (
     server_only,
     text,
 )
-from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, named_by, part_of, refers, root
+from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text, frozen_while, named_by, part_of, refers, root
 
 
 class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
@@ -42,6 +42,15 @@ class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
     status: Annotated[WorkOrderStatus, lifecycle(WORK_ORDER)] = WorkOrderStatus.NEW
     summary: Annotated[Text, text()] = ""
     custom: Annotated[dict[Code, Json], keyed()] = {}
+    case: Annotated[Id | None, refers("case"), office_wins(OFFICE)] = None
+    contract: Annotated[Id | None, refers("contract"), office_wins(OFFICE)] = None
+    plan: Annotated[Id | None, refers("maintenance_plan"), office_wins(OFFICE)] = None
+    lead: Annotated[Id | None, refers("lead"), office_wins(OFFICE)] = None
+    entitlement: Annotated[Id | None, refers("entitlement"), server_only()] = None
+    coverage: Annotated[Code, server_only()] = ""
+    coverage_reason: Annotated[Name, server_only()] = ""
+    opened_at: Annotated[Instant | None, fixed()] = None
+    external_id: Annotated[Code, last_writer(OFFICE)] = ""
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -147,3 +156,39 @@ class Attachment(Entity, scope=named_by("scope"), delete=FIELD | OFFICE):
     size_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**40), fixed()]
     media_type: Annotated[Name, fixed()]
     caption: Annotated[Name, last_writer()] = ""
+
+
+class ReportLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    kind: Code
+    words: Text = ""
+    quantity: Count = 0
+    price_cents: Count = 0
+
+
+class ReportStatus(enum.StrEnum):
+    DRAFT = "draft"
+    SIGNED = "signed"
+
+
+class ServiceReport(Entity, scope=part_of("work_order"), frozen_when=frozen_while("status", ReportStatus.SIGNED)):
+    """What the customer signs. Once signed it does not change; an amendment is a report of a higher version."""
+
+    work_order: Annotated[Id, refers("work_order"), fixed()]
+    version: Annotated[int, msgspec.Meta(ge=1), fixed()] = 1
+    lines: Annotated[dict[Code, ReportLine | None], keyed()] = {}
+    words: Annotated[Text, field_wins()] = ""
+    sha256: Annotated[Annotated[str, msgspec.Meta(max_length=64)], field_wins()] = ""
+    status: Annotated[ReportStatus, field_wins()] = ReportStatus.DRAFT
+
+
+class Signature(Entity, scope=named_by("scope")):
+    """Somebody put their name under something: which record, and the hash of what it said. `strokes` is an SVG path or empty."""
+
+    scope: Annotated[Id, fixed()]
+    subject_entity: Annotated[Code, fixed()]
+    subject: Annotated[Id, fixed()]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}(?!\n)$"), fixed()]
+    signer: Annotated[Name, fixed()]
+    at: Annotated[Instant, fixed()]
+    strokes: Annotated[Text, fixed()] = ""
+    photo: Annotated[Id | None, fixed()] = None

@@ -5,7 +5,9 @@ from wire import BareDevice, create, update
 
 from server.author import create as product
 from server.author import write
-from server.rules import slide_window
+from server.domain.visits import slide_window
+from server.door import RULED
+from server.rules import RULES
 from sync.protocol import OutcomeKind
 
 DAY_MS = 86_400_000
@@ -138,3 +140,7 @@ async def test_the_board_names_visits_that_a_device_has_not_seen(company: Compan
     assert (await office.http.get("/v1/board", headers=headers)).json()["unseen"], "a reply may have been lost"
     await first.exchange()
     assert (await office.http.get("/v1/board", headers=headers)).json()["unseen"] == []
+
+
+def test_the_door_notes_changes_of_exactly_what_rules_look_at() -> None:
+    assert frozenset(RULES) == RULED

@@ -6,7 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.entities.flows import APPOINTMENT, CONFLICT, LEAD, OPPORTUNITY, QUOTE, WORK_ORDER
+from sync.entities.flows import (
+    ABSENCE,
+    APPOINTMENT,
+    APPROVAL,
+    CASE,
+    CONFLICT,
+    CONTRACT,
+    LEAD,
+    OFFER,
+    OPPORTUNITY,
+    ORDER,
+    PUBLICATION,
+    QUOTE,
+    RECOMMENDATION,
+    WORK_ORDER,
+)
 from sync.policies import (
     NOBODY,
     PEOPLE,
@@ -37,6 +52,14 @@ FLOWS = {
     "opportunity": OPPORTUNITY,
     "quote": QUOTE,
     "conflict": CONFLICT,
+    "case": CASE,
+    "contract": CONTRACT,
+    "publication": PUBLICATION,
+    "offer": OFFER,
+    "recommendation": RECOMMENDATION,
+    "order": ORDER,
+    "absence": ABSENCE,
+    "approval": APPROVAL,
 }
 STATES = [(name, state) for name, flow in FLOWS.items() for state in flow.rank]
 FIELD, DESK, RULE = Side.FIELD, Side.OFFICE, Side.SERVER

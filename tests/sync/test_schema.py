@@ -98,7 +98,8 @@ def test_references_and_scopes_name_entities_that_exist() -> None:
         for field in spec.references:
             assert field.refers in REGISTRY, f"{spec.name}.{field.name} refers to {field.refers}"
         if spec.scope.field and spec.scope.kind:
-            assert spec.fields[spec.scope.field].refers == spec.scope.kind, f"{spec.name} is part of a {spec.scope.kind}"
+            refers = spec.fields[spec.scope.field].refers or ""
+            assert REGISTRY[refers].scope == root(spec.scope.kind), f"{spec.name} is part of a {spec.scope.kind}"
 
 
 def test_a_record_made_of_required_fields_alone_decodes_and_has_a_scope() -> None:
@@ -111,7 +112,7 @@ def test_a_record_made_of_required_fields_alone_decodes_and_has_a_scope() -> Non
 
 def _least(hint: Any) -> bytes:
     """A value that the type takes."""
-    values = (b'"x"', b"1", b'"%s"' % (b"0" * 64), *(b'"%s"' % v.encode() for v in ("call", "used", "work")))
+    values = (b'"x"', b"1", b'"%s"' % (b"0" * 64), *(b'"%s"' % v.encode() for v in ("call", "used", "work", "accrue", "nps")))
     for value in values:
         try:
             msgspec.json.decode(value, type=hint)

@@ -7,7 +7,7 @@ field    generated days with skills, windows, own homes, shifts, priorities and 
 growth   generated days of growing size: seconds to a first full plan, peak memory, and how both grow
 
 Protocol: one process, one thread, nothing else on the machine; each instance once per seed, the median reported; every plan is
-checked. Run: uv run python benchmarks/dispatch_plans.py --suite trsp --seconds 60 --json trsp.json [--only R109] [--seeds 1,2,3]
+checked. Run: uv run truckroll bench dispatch --suite trsp --seconds 60 --json trsp.json [--only R109] [--seeds 1,2,3]
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import random
 import resource
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from dispatch import Break, Job, Plan, Problem, Rates, Shift, SkillHeld, SkillNeed, Window, Worker, estimate, solve, verify
@@ -188,27 +189,21 @@ def summary(rows: list[dict[str, object]], gaps: tuple[str, ...]) -> dict[str, o
     return result
 
 
-def tell(row: dict[str, object]) -> None:
+def tell(row: Mapping[str, object]) -> None:
     print(
         "  ".join(f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items()), flush=True
     )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--suite", choices=("trsp", "vrptw", "pcvrptw", "field", "growth"), required=True)
-    parser.add_argument("--seconds", type=float, default=60.0)
-    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[1])
-    parser.add_argument("--only", type=lambda text: text.split(","), default=[])
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    suites = {"trsp": trsp, "vrptw": vrplib, "pcvrptw": vrplib, "field": field, "growth": growth}
+def run(suite: str, seconds: float, seeds: list[int], only: list[str], json_file: Path | None) -> int:
+    """Runs a suite, prints its rows and summary, and writes them; 0 when every plan held."""
+    args = argparse.Namespace(suite=suite, seconds=seconds, seeds=seeds, only=only)
     solve(day(2, 4, 1), iterations=1)  # the first use compiles
-    result = {"suite": args.suite, "seconds": args.seconds, "seeds": args.seeds, **suites[args.suite](args)}
+    result = {"suite": suite, "seconds": seconds, "seeds": seeds, **SUITES[suite](args)}
     print({key: value for key, value in result.items() if key != "rows"})
-    if args.json is not None:
-        args.json.write_text(json.dumps(result, indent=1))
+    if json_file is not None:
+        json_file.write_text(json.dumps(result, indent=1))
+    return 0
 
 
-if __name__ == "__main__":
-    main()
+SUITES = {"trsp": trsp, "vrptw": vrplib, "pcvrptw": vrplib, "field": field, "growth": growth}

@@ -1,0 +1,35 @@
+"""`truckroll bench`: measure the product, beside peers where there are any. The code is in `benchmarks/`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Measure, beside peers where there are any; every suite says its protocol and writes JSON.", no_args_is_help=True
+)
+
+
+def numbers(text: str) -> list[int]:
+    """Numbers such as 7, 1,5,9 or 1..3. Raises typer.BadParameter."""
+    try:
+        low, _, high = text.partition("..")
+        return list(range(int(low), int(high) + 1)) if high else [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no list of numbers such as 1, 1,2 or 1..3") from error
+
+
+@app.command("dispatch")
+def dispatch(
+    suite: Annotated[str, typer.Option(help="trsp, vrptw, pcvrptw, field or growth.")],
+    seconds: Annotated[float, typer.Option(min=0.1, help="Search time of each plan.")] = 60.0,
+    seeds: Annotated[str, typer.Option(help="Seeds, such as 1 or 1..3; of several the median counts.")] = "1",
+    only: Annotated[str, typer.Option(help="Only these rows, such as R109,C101.")] = "",
+    json: Annotated[Path | None, typer.Option(help="Write rows, figures and protocol here.")] = None,
+) -> None:
+    """How good are the plans, how fast do they come, and beside whom?"""
+    from benchmarks.dispatch import plans  # noqa: PLC0415  # loads the planner and its peers, which other commands do without
+
+    raise typer.Exit(plans.run(suite, seconds, numbers(seeds), [name for name in only.split(",") if name], json))

@@ -1,0 +1,1 @@
+"""What the server does of its own accord, a module for each part of the business."""

@@ -1,0 +1,25 @@
+"""Stock that cannot be as it is said to be."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from server.author import create
+from server.domain.event import Event, Rules
+from server.storage.tables import projections
+from sync.entities.stock import CountStatus
+from sync.protocol import Change
+
+
+async def call_for_count(event: Event) -> Iterable[Change]:
+    """Moves are facts, so the balance of a place may fall below zero; then somebody has to count."""
+    tenant, move = event.tenant, event.fields
+    moves, counts = projections["stock_move"].c, projections["stock_count"].c
+    here = [moves.location == move["location"], moves.product == move["product"]]
+    balance = sum(row.quantity for row in await tenant.rows("stock_move", here))
+    asked = [counts.location == move["location"], counts.product == move["product"], counts.status == CountStatus.OPEN]
+    if balance >= 0 or await tenant.rows("stock_count", asked, limit=1):
+        return ()
+    return (create("stock_count", f"{event.id}.count", location=move["location"], product=move["product"], expected=balance),)
+
+
+RULES: Final[Rules] = {"stock_move": (call_for_count,)}
