@@ -1,8 +1,7 @@
 """`truckroll`: serve, set up a company, look into it, plan, and see the demo."""
 
 import asyncio
-import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,15 +9,15 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 import sqlalchemy.exc
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from cli import bench, dispatch
-from server.context import Context, database_url, opened
+from cli.common import Json, TenantName, console, inside, settings, tenant_id_of
+from cli.intake import export_command, import_command
+from server.context import Context, database_url
 from server.explain import Explanation, Unknown, explain
 from server.serve import serve as run_server
 from server.serve import work as run_work
-from server.settings import Settings
 from server.storage.migrate import migrate as run_migrations
 from server.tenants import create_code, create_tenant, create_user
 from sync.derive import conflicts_page, json_schema
@@ -41,35 +40,8 @@ app.add_typer(user_app, name="user", rich_help_panel="Set up")
 app.add_typer(device_app, name="device", rich_help_panel="Operate")
 app.add_typer(dispatch.app, name="dispatch", rich_help_panel="Run")
 app.add_typer(bench.app, name="bench", rich_help_panel="Develop")
-
-console = Console()
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-TenantName = Annotated[str, typer.Argument(help="The company's name.")]
-
-
-def settings() -> Settings:
-    try:
-        return Settings.read(os.environ)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-def inside(work: Callable[[Context], Awaitable[T]]) -> T:
-    """Run `work` on the configured database."""
-
-    async def run() -> T:
-        async with opened(database_url(settings()), connections=2) as context:
-            return await work(context)
-
-    return asyncio.run(run())
-
-
-async def tenant_id_of(context: Context, name: str) -> int:
-    known = await context.office.tenants()
-    if name not in known:
-        raise typer.BadParameter(f"there is no company {name!r}; there are: {', '.join(known) or 'none'}", param_hint="tenant")
-    return known[name]
+app.command("import", rich_help_panel="Set up")(import_command)
+app.command("export", rich_help_panel="Set up")(export_command)
 
 
 @app.command(rich_help_panel="Run")

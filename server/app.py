@@ -13,7 +13,7 @@ from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 
-from server import attachment_routes, events, office_routes
+from server import attachment_routes, events, intake_routes, office_routes
 from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
@@ -162,7 +162,16 @@ def create_app(
 
     return Litestar(
         [
-            *(sync_route, enrol_route, renew_route, schema_route, health_route, *office_routes.ROUTES, *events.ROUTES),
+            *(
+                sync_route,
+                enrol_route,
+                renew_route,
+                schema_route,
+                health_route,
+                *office_routes.ROUTES,
+                *events.ROUTES,
+                *intake_routes.ROUTES,
+            ),
             *([attachment_routes.router()] if attachments else []),
         ],
         lifespan=[lifespan],

@@ -117,6 +117,11 @@ class Tenant:
         query = self._records().where(record.c.entity == entity, record.c.id > after).order_by(record.c.id).limit(limit)
         return [Held(r.entity, r.id, r.seq, r.scope, msgspec.Raw(r.body)) for r in await self.connection.execute(query)]
 
+    async def some(self, entity: str, ids: Sequence[str]) -> list[Held]:
+        """Those of these records that are there."""
+        query = self._records().where(record.c.entity == entity, record.c.id.in_(ids))
+        return [Held(r.entity, r.id, r.seq, r.scope, msgspec.Raw(r.body)) for r in await self.connection.execute(query)]
+
     def _records(self) -> sa.Select[Any]:
         return sa.select(record.c.entity, record.c.id, record.c.seq, record.c.scope, record.c.body).where(
             record.c.tenant_id == self.tenant_id, sa.not_(record.c.deleted)

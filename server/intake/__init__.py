@@ -1,0 +1,1 @@
+"""Records in from CSV files, and out again."""
