@@ -1,24 +1,27 @@
 """One job more in a plan that stands: where it goes best, what else there is, and which times to offer a customer.
 
-Every gap of every route of those who may serve the job is laid out exactly, breaks and depot calls where the plan has them; the
-rest of the plan keeps its order. Nothing is searched, so an answer takes milliseconds and is the same every time.
+Every gap of every route of those who may serve the job is judged exactly, with the breaks moved as suits, depot calls where the
+plan has them; the rest of the plan keeps its order. Nothing is searched, so an answer takes milliseconds and is the same every
+time. A `Board` holds what does not depend on the job: who asks several times about one plan makes it once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 
 from msgspec import Struct, structs
 
-from dispatch.compile import Alternative, Compiled, compile_problem
+from dispatch.board import Board, Candidate
+from dispatch.compile import FAR_S, compile_problem
 from dispatch.plan import Plan, Route, Unserved
 from dispatch.problem import Job, Problem
 from dispatch.reasons import why_unserved
 from dispatch.schedule import Visit, lay_out
 from dispatch.score import route_levels, score
-from dispatch.solver import Laid, assemble, visits_of
 
 OFFERED = 5  # alternatives told
+ANY_TIME = (-FAR_S, FAR_S)
 
 
 class Price(Struct, frozen=True, kw_only=True, order=True):
@@ -64,21 +67,27 @@ def insert(problem: Problem, plan: Plan, job: Job) -> Inserted | Unserved:
 
     `problem` may hold the job already (unserved in `plan`) or not. Raises ValueError when the plan serves it.
     """
-    asked = _Asked(problem, plan, job)
-    places = sorted(asked.places(asked.options), key=_rank)
-    if not places:
-        return why_unserved(asked.compiled, {r: row for r, (row, _) in asked.visits.items()}, asked.k)
-    best = places[0]
-    others = {(place.worker, place.shift): place for place in reversed(places[1:])}
-    others.pop((best.worker, best.shift), None)
-    routes = {(route.worker, route.shift): route for route in asked.plan.routes} | {(best.worker, best.shift): best.route}
-    order = {(w.id, s): n for n, (w, s) in enumerate((w, s) for w in problem.workers for s in range(len(w.shifts)))}
-    laid = tuple(sorted(routes.values(), key=lambda route: order[route.worker, route.shift]))
-    unserved = tuple(left for left in asked.plan.unserved if left.job != job.id)
-    whole = structs.replace(
-        asked.plan, routes=laid, unserved=unserved, score=score(asked.problem, laid), proved=False, iterations=0
+    return insert_on(Board(problem, plan), job)
+
+
+def insert_on(board: Board, job: Job) -> Inserted | Unserved:
+    """`insert`, on a board."""
+    ranked = sorted(board.look(job, (ANY_TIME,)), key=lambda candidate: _promise(board, candidate))
+    problem = _with(board.problem, job)
+    if not ranked:
+        compiled = compile_problem(problem)
+        k = compiled.open_jobs.index(problem.job_index[job.id])
+        return why_unserved(compiled, {r: row for r, (row, _) in board.visits.items()}, k)
+    best, *others = [_laid(board, problem, job, candidate) for candidate in ranked[: 1 + OFFERED]]
+    routes = board.routes | {(best.worker, best.shift): best.route}
+    laid = tuple(
+        routes[key]
+        for key in ((worker.id, shift) for worker in problem.workers for shift in range(len(worker.shifts)))
+        if key in routes
     )
-    return Inserted(plan=whole, best=best, others=tuple(sorted(others.values(), key=_rank)[:OFFERED]))
+    unserved = tuple(left for left in board.plan.unserved if left.job != job.id)
+    whole = structs.replace(board.plan, routes=laid, unserved=unserved, score=score(problem, laid), proved=False, iterations=0)
+    return Inserted(plan=whole, best=best, others=tuple(others))
 
 
 def slots(problem: Problem, plan: Plan, job: Job, windows: Sequence[tuple[int, int]]) -> tuple[Slot, ...]:
@@ -87,13 +96,20 @@ def slots(problem: Problem, plan: Plan, job: Job, windows: Sequence[tuple[int, i
     The best window has 100; one that adds as much again as the best, and 3600 (an hour's driving at a price of 1 a second), has 50;
     lateness or moves cap a grade at 20; what cannot be done has 0. The job's own windows still hold.
     """
-    asked = _Asked(problem, plan, job)
-    found = [min(asked.places(_within(asked.options, a, b)), key=_rank, default=None) for a, b in windows]
-    best = min((place.price for place in found if place is not None), default=Price(late=0, moves=0, cost=0))
-    least = best.cost
-    unit = max(1, abs(least)) + 3600
+    return slots_on(Board(problem, plan), job, windows)
+
+
+def slots_on(board: Board, job: Job, windows: Sequence[tuple[int, int]]) -> tuple[Slot, ...]:
+    """`slots`, on a board."""
+    best: dict[int, Candidate] = {}
+    for candidate in sorted(board.look(job, windows), key=lambda candidate: _promise(board, candidate)):
+        best.setdefault(candidate.window, candidate)
+    problem = _with(board.problem, job) if best else board.problem
+    found = [_laid(board, problem, job, best[w]) if w in best else None for w in range(len(windows))]
+    price = min((place.price for place in found if place is not None), default=Price(late=0, moves=0, cost=0))
+    unit = max(1, abs(price.cost)) + 3600
     return tuple(
-        Slot(start_s=a, end_s=b, grade=_grade(place, least, unit), insertion=place)
+        Slot(start_s=a, end_s=b, grade=_grade(place, price.cost, unit), insertion=place)
         for (a, b), place in zip(windows, found, strict=True)
     )
 
@@ -103,124 +119,66 @@ def why_here(problem: Problem, plan: Plan, job: str) -> tuple[Insertion, tuple[I
 
     Raises KeyError when the plan does not serve the job.
     """
-    routes = {id_: route for route in plan.routes for id_ in route.jobs}
-    route = routes[job]
+    route = {id_: route for route in plan.routes for id_ in route.jobs}[job]
     without = structs.replace(
         plan,
         routes=tuple(structs.replace(r, stops=tuple(s for s in r.stops if s.job != job)) if r is route else r for r in plan.routes),
         unserved=(*plan.unserved, Unserved(job=job, rule="no_room", words="not placed yet")),
     )
-    asked = _Asked(problem, without, problem.job(job))
-    places = sorted(asked.places(asked.options), key=_rank)
-    mine = [place for place in places if (place.worker, place.shift) == (route.worker, route.shift)]
-    here = next((place for place in mine if place.route.jobs == route.jobs), None)
-    if here is None:
-        raise KeyError(job)
-    elsewhere: dict[tuple[str, int], Insertion] = {}
-    for place in places:
-        if (place.worker, place.shift) != (route.worker, route.shift):
-            elsewhere.setdefault((place.worker, place.shift), place)
-    return here, tuple(elsewhere.values())[:OFFERED]
+    board, asked = Board(problem, without), problem.job(job)
+    stop = next(stop for stop in route.stops if stop.job == job)
+    here = Insertion(
+        job=job,
+        worker=route.worker,
+        shift=route.shift,
+        start_s=stop.start_s,
+        end_s=stop.end_s,
+        price=_added(problem, asked, route, board.routes.get((route.worker, route.shift))),
+        route=route,
+    )
+    ranked = sorted(board.look(asked, (ANY_TIME,)), key=lambda candidate: _promise(board, candidate))
+    places = [_laid(board, problem, asked, candidate) for candidate in ranked[: 1 + OFFERED]]
+    return here, tuple(place for place in places if (place.worker, place.shift) != (route.worker, route.shift))[:OFFERED]
 
 
-class _Asked:
-    """A plan without the job, and the job as something to place."""
+def _promise(board: Board, candidate: Candidate) -> tuple[int, int, int, int, str]:
+    worker = board.problem.workers[board.compiled.ways[candidate.way].worker].id
+    return candidate.late, candidate.moves, candidate.cost, candidate.start_s, worker
 
-    def __init__(self, problem: Problem, plan: Plan, job: Job) -> None:
-        if any(job.id in route.jobs for route in plan.routes):
-            raise ValueError(f"the plan serves {job.id} already")
-        self.problem = _with(problem, job)
-        self.job = job
-        self.compiled: Compiled = compile_problem(self.problem)
-        self.index = self.problem.job_index[job.id]
-        self.k = self.compiled.open_jobs.index(self.index)
-        self.options = self.compiled.alternatives[self.k]
-        self.visits: Laid = visits_of(self.compiled, plan)
-        self.plan = assemble(self.compiled, self.visits)
-        known: Mapping[str, Unserved] = {left.job: left for left in plan.unserved}
-        unserved = tuple(known.get(left.job, left) for left in self.plan.unserved)
-        self.plan = structs.replace(self.plan, unserved=unserved, seed=plan.seed)
-        self.routes = {(route.worker, route.shift): route for route in self.plan.routes}
 
-    def places(self, options: Sequence[Alternative]) -> Iterator[Insertion]:
-        """Every way and gap where the job fits, at each option's earliest good start."""
-        for r, way in enumerate(self.compiled.ways):
-            if not self.compiled.ok[r, self.k]:
-                continue
-            worker = self.problem.workers[way.worker]
-            known = self.routes.get((worker.id, way.shift))
-            row = list(self.visits.get(r, ((), None))[0])
-            for gap in range(len(row) + 1):
-                for option in options:
-                    visit = Visit(self.index, self.job.place, option.start_s, option.end_s)
-                    route = lay_out(self.problem, way, [*row[:gap], visit, *row[gap:]])
-                    if route is None or not self._stocked(route):
-                        continue
-                    stop = next(stop for stop in route.stops if stop.job == self.job.id)
-                    yield Insertion(
-                        job=self.job.id,
-                        worker=worker.id,
-                        shift=way.shift,
-                        start_s=stop.start_s,
-                        end_s=stop.end_s,
-                        price=self._added(route, known),
-                        route=route,
-                    )
+def _laid(board: Board, problem: Problem, job: Job, candidate: Candidate) -> Insertion:
+    """A candidate with its route, and the price made anew from the score's own rules."""
+    way, row = board.compiled.ways[candidate.way], board.row(candidate.way)
+    visit = Visit(problem.job_index[job.id], job.place, *candidate.interval)
+    route = lay_out(problem, way, [*row[: candidate.gap], visit, *row[candidate.gap :]], candidate.breaks)
+    assert route is not None, "labels and times differ"
+    stop = next(stop for stop in route.stops if stop.job == job.id)
+    return Insertion(
+        job=job.id,
+        worker=route.worker,
+        shift=way.shift,
+        start_s=stop.start_s,
+        end_s=stop.end_s,
+        price=_added(problem, job, route, board.route(candidate.way)),
+        route=route,
+    )
 
-    def _added(self, route: Route, before: Route | None) -> Price:
-        """What the route with the job costs more than the one without; an optional visit's value is gained."""
-        late, moves, cost = route_levels(self.problem, route)
-        was = (0, 0, 0) if before is None else route_levels(self.problem, before)
-        gained = self.job.value if self.job.priority is None else 0
-        return Price(late=late - was[0], moves=moves - was[1], cost=cost - was[2] - gained)
 
-    def _stocked(self, route: Route) -> bool:
-        """Tools, parts and room on the shift."""
-        worker = self.problem.worker(route.worker)
-        most = worker.shifts[route.shift].max_jobs
-        if most is not None and len(route.jobs) > most:
-            return False
-        stock = {item.part: item.count for item in worker.parts}
-        for stop in route.stops:
-            if stop.kind == "depot":
-                return True
-            if stop.kind != "job":
-                continue
-            job = self.problem.job(stop.job)
-            for need in job.parts:
-                stock[need.part] = stock.get(need.part, 0) - need.count
-            if job.fact is None and (job.tools - worker.tools or any(stock[need.part] < 0 for need in job.parts)):
-                return False
-        return True
+def _added(problem: Problem, job: Job, route: Route, before: Route | None) -> Price:
+    """What the route with the job costs more than the one without; an optional visit's value is gained."""
+    late, moves, cost = route_levels(problem, route)
+    was = (0, 0, 0) if before is None else route_levels(problem, before)
+    gained = job.value if job.priority is None else 0
+    return Price(late=late - was[0], moves=moves - was[1], cost=cost - was[2] - gained)
 
 
 def _with(problem: Problem, job: Job) -> Problem:
     known = problem.job_index.get(job.id)
-    jobs = (*problem.jobs, job) if known is None else (*problem.jobs[:known], job, *problem.jobs[known + 1 :])
-    return Problem(
-        workers=problem.workers,
-        jobs=jobs,
-        travel=problem.travel,
-        places=problem.places,
-        depots=problem.depots,
-        depot_s=problem.depot_s,
-        now_s=problem.now_s,
-        published=problem.published,
+    if known is None:
+        return replace(problem, jobs=(*problem.jobs, job))
+    return (
+        problem if problem.jobs[known] is job else replace(problem, jobs=(*problem.jobs[:known], job, *problem.jobs[known + 1 :]))
     )
-
-
-def _within(options: Sequence[Alternative], a: int, b: int) -> list[Alternative]:
-    cut = [_cut(option, a, b) for option in options]
-    return [option for option in cut if option.start_s <= option.end_s]
-
-
-def _cut(option: Alternative, a: int, b: int) -> Alternative:
-    """The part of an option that lies within [a, b]."""
-    return Alternative(max(option.start_s, a), min(option.end_s, b), option.late, option.moves)
-
-
-def _rank(place: Insertion) -> tuple[Price, int, str]:
-    return place.price, place.start_s, place.worker
 
 
 def _grade(place: Insertion | None, least: int, unit: int) -> int:

@@ -76,7 +76,8 @@ def solve(
         return not stop()
 
     search = partial(_search, stop=stop)
-    return approve(problem, solve_tied(ties, search, seconds=seconds, iterations=iterations, seed=seed, start=start, tell=told))
+    limit_s = None if iterations is not None else seconds
+    return approve(problem, solve_tied(ties, search, seconds=limit_s, iterations=iterations, seed=seed, start=start, tell=told))
 
 
 def _search(
