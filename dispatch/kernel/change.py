@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dispatch.kernel.jit import compiled, merged
+from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.route import (
     Stretch,
     ahead,
     arc,
     bounded,
-    fits,
+    drive,
     join,
     judge,
-    judge_apart,
     keep,
     link,
     node,
@@ -29,15 +28,18 @@ from dispatch.kernel.shape import (
     BEGUN,
     BEHIND,
     BIG,
+    BUSY,
     CALL,
     CALL_AT,
     CHOICE,
     COST,
     DEPOT,
+    DUTY,
     EXTRA,
     FIRST,
     FULL,
     GAP,
+    INSIDE,
     JOB_COUNT,
     JOBS,
     LENGTH,
@@ -50,6 +52,8 @@ from dispatch.kernel.shape import (
     PRICE,
     ROW,
     SECOND,
+    SPAN,
+    USED,
     WAY,
     WAY_OF,
     Data,
@@ -59,59 +63,91 @@ from dispatch.kernel.shape import (
 CALLS_BACK = 2  # a first call is looked for in so many gaps before a job; then it is seated anew over the whole route
 
 
-@merged
-def try_gap(d: Data, s: State, r: int, p: int, j: int) -> None:
-    """Offers job j before item p of way r in every arrangement of the breaks nearby, with a depot call where one is needed."""
-    how = fits(d, s, r, j, p)
-    if how == 0:
-        return
-    if how == 2:
-        try_calls(d, s, r, p, j)
-        return
-    if d.ways[r, PAUSES] == 0:
-        judge(d, s, r, p, j, 0, 0, 0, 0)
-    elif s.sums[0, r, JOBS] == 0:
-        try_empty(d, s, r, j)
-    else:
-        try_breaks(d, s, r, p, j)
-
-
 @compiled
-def try_empty(d: Data, s: State, r: int, j: int) -> None:
-    """The first job of a way: its breaks in order before the start, on the way out, on the way back, or after the end."""
+def try_route(d: Data, s: State, r: int, j: int, low: int, high: int) -> None:
+    """Offers job j every gap of way r from `low` to `high`, in every arrangement of the breaks nearby, with a depot call where one
+    is needed."""
+    rate, stay, b = d.ways[r, DUTY], d.work[d.ways[r, PACE], j], d.place[j]
+    soonest, last = d.option[d.jobs[j, OPTIONS], 0] + stay, d.option[d.jobs[j, OPTIONS_END] - 1, 1]
+    empty = s.sums[0, r, JOBS] == 0 and not d.ways[r, BEGUN]
+    depot = s.sums[0, r, DEPOT]
+    short = wants_call(d, s, r, j)
+    if short and depot < 0 and d.place.shape[0] == d.jobs.shape[0]:
+        return
+    idle = s.sums[0, r, SPAN] - s.sums[0, r, INSIDE] - s.sums[0, r, BUSY]
+    for p in range(low, high + 1):
+        if s.label[0, r, p, 0] + s.label[0, r, p, 1] > last:
+            break
+        if s.label[0, r, p, 5] < soonest:
+            continue
+        a, c = site(d, s, r, p - 1), site(d, s, r, p)
+        added = arc(d, r, a, b) + arc(d, r, b, c) - (0 if empty else arc(d, r, a, c))
+        bound = added
+        if rate != 0:
+            longer = stay + drive(d, a, b) + drive(d, b, c) - (0 if empty else drive(d, a, c)) - idle
+            bound += rate * max(0, longer)
+        if bound >= s.cell[OFFER + PRICE]:
+            continue
+        if short and not 0 <= depot < p:
+            if depot < 0:
+                try_calls(d, s, r, p, j)
+            continue
+        for t in range(arrangements(d, s, r, p)):
+            first, second, before, behind = arrangement(d, s, r, p, t)
+            if first >= 0:
+                judge(d, s, r, p, j, first, second, before, behind, added)
+
+
+@inlined
+def wants_call(d: Data, s: State, r: int, j: int) -> bool:
+    """Whether tools or parts for job j are wanting on way r before a depot is called at."""
+    short = d.ok[d.ways[r, ROW], j] & AFTER_DEPOT != 0
+    for k in range(d.need.shape[1]):
+        if s.sums[0, r, USED + k] + d.need[j, k] > d.stock[r, k]:
+            short = True
+    return bool(short)
+
+
+@inlined
+def arrangements(d: Data, s: State, r: int, p: int) -> int:
+    """How many ways there are to set a way's breaks around a job put into gap p, some of which do not apply."""
     count = d.ways[r, PAUSES]
-    every = (1 << count) - 1
-    for a in range(count + 1):
-        for b in range(a, count + 1):
-            for c in range(b, count + 1):
-                low, mid, high = (1 << a) - 1, (1 << b) - 1, (1 << c) - 1
-                judge_apart(d, s, r, 0, j, mid ^ low, high ^ mid, low, every ^ high)
+    if s.sums[0, r, JOBS] == 0:
+        return int((count + 1) * (count + 1) * (count + 1))
+    if s.gap[0, r, p + 1] | s.gap[0, r, 0] | s.gap[0, r, s.sums[0, r, LENGTH] + 2] == 0:
+        return 1
+    return int(count + 5)
 
 
-@compiled
-def try_breaks(d: Data, s: State, r: int, p: int, j: int) -> None:
-    """Breaks of the gap before or after the job, and one from outside the day moved in beside it."""
-    mask = int(s.gap[0, r, p + 1])
-    before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
-    judge_apart(d, s, r, p, j, mask, 0, before, behind)
-    low = 0
-    for k in range(d.ways[r, PAUSES]):
-        bit = 1 << k
-        if mask & bit:
-            judge_apart(d, s, r, p, j, low, mask ^ low, before, behind)
-            low |= bit
-    if behind:
+@inlined
+def arrangement(d: Data, s: State, r: int, p: int, t: int) -> tuple[int, int, int, int]:
+    """Breaks on the way to the job, on the way on, before the start and after the end; -1 first when arrangement t does not apply.
+
+    The first job of a way has its breaks in order over the four. Later the breaks of the gap lie before or after the job, or one
+    from outside the day is moved in beside it.
+    """
+    count = int(d.ways[r, PAUSES])
+    mask, before, behind = int(s.gap[0, r, p + 1]), int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
+    if s.sums[0, r, JOBS] == 0:
+        base = count + 1
+        a, b, c = t // (base * base), t // base % base, t % base
+        low, mid, high = (1 << a) - 1, (1 << b) - 1, (1 << c) - 1
+        return (mid ^ low if a <= b <= c else -1, high ^ mid, low, ((1 << count) - 1) ^ high)
+    if t <= count:
+        bit = 1 << (t - 1) if t > 0 else 0
+        low = mask & (bit - 1) if t > 0 else mask
+        return (low if t == 0 or mask & bit else -1, mask ^ low, before, behind)
+    if t <= count + 2:
         bit = behind & -behind
-        judge_apart(d, s, r, p, j, mask, bit, before, behind ^ bit)
-        if mask == 0:
-            judge_apart(d, s, r, p, j, bit, 0, before, behind ^ bit)
-    if before:
-        bit = 1
-        while bit * 2 <= before:
-            bit *= 2
-        judge_apart(d, s, r, p, j, bit, mask, before ^ bit, behind)
-        if mask == 0:
-            judge_apart(d, s, r, p, j, 0, bit, before ^ bit, behind)
+        ahead_of_job = t == count + 2  # and then only alone: before other breaks of the gap it would be out of order
+        first = (bit if mask == 0 else -1) if ahead_of_job else mask
+        return (first if bit else -1, 0 if ahead_of_job else bit, before, behind ^ bit)
+    bit = 1
+    while bit * 2 <= before:
+        bit *= 2
+    ahead_of_job = t == count + 3
+    first = bit if ahead_of_job else (0 if mask == 0 else -1)
+    return (first if before else -1, mask if ahead_of_job else bit, before ^ bit, behind)
 
 
 @compiled
@@ -226,7 +262,7 @@ def stock_lasts(d: Data, s: State, r: int, j: int, q: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def put(s: State, r: int, p: int, item: int) -> None:
     """Opens place p of way r for an item; its gap's breaks stay before it."""
     length = s.sums[0, r, LENGTH]

@@ -41,6 +41,8 @@ from dispatch.kernel.shape import (
 from dispatch.kernel.tables import origin
 from dispatch.schedule import Visit
 
+REMEMBERED = 128  # ways of which a job's best insertion is remembered; more share places
+
 
 @dataclass(frozen=True, slots=True)
 class Trip:
@@ -236,8 +238,8 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         label=ints(2, ways, cap + 1, 6),
         sums=ints(2, ways, USED + parts),
         job=ints(7, jobs + search.RECALLED),
-        mark=ints(5, ways),
-        stamp=ints(ways, cap + 2),
+        mark=ints(8, ways),
+        memo=ints(jobs, min(ways, REMEMBERED), 2),
         cell=ints(OFFER + 10),
         cost=np.array([0.0, 0.0, *astuple(tuning)]),
         random=np.array([mixed], dtype=np.uint64),

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.shape import (
-    AFTER_DEPOT,
-    ALLOWED,
     ARC,
     BALANCE,
     BEFORE,
     BEGUN,
     BEHIND,
     BIG,
+    BUSY,
     CALL,
     CALL_AT,
     CHOICE,
@@ -36,7 +35,6 @@ from dispatch.kernel.shape import (
     LATEST_START,
     LENGTH,
     METRE,
-    MOST,
     MOVE,
     MOVED,
     OFFER,
@@ -208,7 +206,7 @@ def relabel(d: Data, s: State, r: int) -> bool:
     for k in range(d.need.shape[1]):
         s.sums[0, r, USED + k] = 0
     s.sums[0, r, DEPOT] = -1
-    jobs, arcs, extra = 0, 0, 0
+    jobs, arcs, extra, busy = 0, 0, 0, 0
     here = (0, d.ways[r, EARLIEST], d.ways[r, LATEST_START])
     set_ahead(s, r, 0, here)
     a = d.ways[r, FROM_PLACE]
@@ -216,6 +214,7 @@ def relabel(d: Data, s: State, r: int) -> bool:
         item = s.seq[0, r, p]
         b = d.place[item]
         arcs += arc(d, r, a, b)
+        busy += drive(d, a, b) + d.work[d.ways[r, PACE], item]
         here = join(join(here, link(d, r, a, b, s.gap[0, r, p + 1])), node(d, s, r, item))
         set_ahead(s, r, p + 1, here)
         a = b
@@ -228,7 +227,10 @@ def relabel(d: Data, s: State, r: int) -> bool:
         if s.sums[0, r, DEPOT] < 0:
             for k in range(d.need.shape[1]):
                 s.sums[0, r, USED + k] += d.need[item, k]
-    arcs += arc(d, r, a, d.ways[r, TO_PLACE]) if length > 0 or d.ways[r, BEGUN] else 0
+    if length > 0 or d.ways[r, BEGUN]:
+        arcs += arc(d, r, a, d.ways[r, TO_PLACE])
+        busy += drive(d, a, d.ways[r, TO_PLACE])
+    s.sums[0, r, BUSY] = busy
     here = (0, -BIG, d.ways[r, LATEST_END])
     set_onward(s, r, length, here)
     for p in range(length - 1, -1, -1):
@@ -258,24 +260,6 @@ def finish(d: Data, s: State, r: int, jobs: int, arcs: int, extra: int) -> bool:
 
 
 @inlined
-def fits(d: Data, s: State, r: int, j: int, p: int) -> int:
-    """1 when job j may be served in gap p of way r as it is, 2 when only with a depot called at first, 0 never."""
-    bits = d.ok[d.ways[r, ROW], j]
-    if not bits & ALLOWED or s.sums[0, r, JOBS] >= d.ways[r, MOST]:
-        return 0
-    depot = s.sums[0, r, DEPOT]
-    if 0 <= depot < p:
-        return 1
-    short = bits & AFTER_DEPOT
-    for k in range(d.need.shape[1]):
-        if s.sums[0, r, USED + k] + d.need[j, k] > d.stock[r, k]:
-            short = 1
-    if not short:
-        return 1
-    return 2 if depot < 0 and d.place.shape[0] > d.jobs.shape[0] else 0
-
-
-@inlined
 def keep(
     s: State, price: int, r: int, p: int, o: int, first: int, second: int, before: int, behind: int, call: int, at: int
 ) -> None:
@@ -292,8 +276,13 @@ def keep(
 
 
 @inlined
-def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, before: int, behind: int) -> None:
-    """Prices job j in gap p of way r with these breaks before and after it, for every option, and keeps the best."""
+def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, before: int, behind: int, added: int) -> None:
+    """Prices job j in gap p of way r with these breaks before and after it, for every option, and keeps the best.
+
+    `added` is the price of the driving it adds: what is driven more is paid at least.
+    """
+    if added >= s.cell[OFFER + PRICE]:
+        return
     a, b, c = site(d, s, r, p - 1), d.place[j], site(d, s, r, p)
     till = join(ahead(s, r, p), link(d, r, a, b, first))
     soonest = till[0] + till[1]
@@ -303,13 +292,6 @@ def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, be
     stay = d.work[d.ways[r, PACE], j]
     if rest[2] < soonest + stay:
         return
-    empty = s.sums[0, r, JOBS] == 0 and not d.ways[r, BEGUN]
-    arcs = s.sums[0, r, ARC] + arc(d, r, a, b) + arc(d, r, b, c)
-    if not empty:
-        arcs -= arc(d, r, a, c)
-    settled = s.sums[0, r, COST] - s.sums[0, r, EXTRA]
-    if arcs - s.sums[0, r, ARC] >= s.cell[OFFER + PRICE] and not empty:
-        return  # what is driven more is paid at least
     inside = paused(d, r, before | behind)
     for o in range(d.jobs[j, OPTIONS], d.jobs[j, OPTIONS_END]):
         if d.option[o, 1] < soonest or d.option[o, 0] + stay > rest[2]:
@@ -319,12 +301,7 @@ def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, be
             whole = bounded(d, r, whole, before, behind)
         if whole[2] == -BIG:
             continue
-        price = priced(d, r, arcs, whole, inside) - settled + own_price(d, r, j, o)
+        price = priced(d, r, s.sums[0, r, ARC] + added, whole, inside)
+        price += own_price(d, r, j, o) - s.sums[0, r, COST] + s.sums[0, r, EXTRA]
         if price < s.cell[OFFER + PRICE]:
             keep(s, price, r, p, o, first, second, before, behind, -1, 0)
-
-
-@compiled
-def judge_apart(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, before: int, behind: int) -> None:
-    """`judge` as a call of its own, for the rarer arrangements: inlined everywhere it would only swell the code."""
-    judge(d, s, r, p, j, first, second, before, behind)

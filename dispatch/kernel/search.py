@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dispatch.kernel.change import apply_offer, settle, take_out, try_gap
+from dispatch.kernel.change import apply_offer, settle, take_out, try_route
 from dispatch.kernel.jit import compiled, entry, inlined, merged
 from dispatch.kernel.route import relabel
 from dispatch.kernel.shape import (
@@ -13,6 +13,7 @@ from dispatch.kernel.shape import (
     ABSENT,
     ABSENT_AT,
     ABSENTEE,
+    ALLOWED,
     BEGUN,
     BEST_LENGTH,
     BIG,
@@ -23,25 +24,36 @@ from dispatch.kernel.shape import (
     DIRTY,
     DIRTY_AT,
     DIRTY_WAY,
+    EMPTY_AT,
     FULL,
+    GAP,
+    GAPS,
     ITERATIONS,
     JOB_COUNT,
     JOBS,
     KEYS,
     LENGTH,
     LONGEST,
+    MEMO_KEY,
+    MEMO_PRICE,
+    MOST,
     OFFER,
+    OPTION,
     POS,
     PRICE,
     RANK,
     REMOVED,
+    ROUTES,
     ROW,
+    SEEN,
     TASK,
     TASK_KEY,
     TOKEN,
     TOUCHED,
     TOUCHED_AT,
     TOUCHED_WAY,
+    VERSION,
+    VERSIONS,
     WAY,
     WAY_OF,
     WORK,
@@ -51,7 +63,8 @@ from dispatch.kernel.shape import (
 
 SPLIT = 0.5  # share of strings that leave a few jobs inside standing
 RECALLED = 12  # absent jobs tried again in an iteration
-ALIKE = 8  # of a larger kind of way, only one empty way is looked at
+ALIKE = 8  # of a larger kind of way, only one empty way is looked at,
+PROBES = 16  # and looked for in so many
 
 
 @inlined
@@ -140,10 +153,7 @@ def take_string(s: State, r: int, j: int, size: int) -> None:
 def ruin(d: Data, s: State) -> bool:
     """Takes strings out of routes near a random job. False when a route left behind keeps no times."""
     n = d.jobs.shape[0]
-    served, routes = 0, 0
-    for r in range(s.sums.shape[1]):
-        served += s.sums[0, r, JOBS]
-        routes += s.sums[0, r, JOBS] > 0
+    served, routes = n - s.cell[ABSENT], s.cell[ROUTES]
     seed = int(draw(s) * n)
     if served == 0:
         return True
@@ -221,49 +231,68 @@ def order_work(d: Data, s: State) -> None:
         s.job[TASK, i + 1], s.job[TASK_KEY, i + 1] = j, key
 
 
-@merged
-def look(d: Data, s: State, r: int, p: int, j: int) -> None:
-    """Offers job j a gap once, unless the search blinks."""
-    if s.stamp[r, p] == s.cell[TOKEN]:
+@inlined
+def look(d: Data, s: State, r: int, j: int) -> None:
+    """Offers job j way r once, unless the search blinks.
+
+    What was found on a way that has not changed since is remembered: most of what an iteration asks was asked before.
+    """
+    s.mark[SEEN, r] = s.cell[TOKEN]
+    if not d.ok[d.ways[r, ROW], j] & ALLOWED or s.sums[0, r, JOBS] >= d.ways[r, MOST]:
         return
-    s.stamp[r, p] = s.cell[TOKEN]
     s.cell[BLINK] -= 1
     if s.cell[BLINK] <= 0:
         s.cell[BLINK] = 1 + int(np.log(1.0 - draw(s)) / np.log(1.0 - s.cost[BLINKS]))
         return
-    try_gap(d, s, r, p, j)
+    limit = s.cell[OFFER + PRICE]
+    at = r % s.memo.shape[1]
+    fixed = s.mark[TOUCHED_AT, r] < 0
+    gap = s.memo[j, at, MEMO_KEY] - s.mark[VERSION, r] * GAPS
+    if fixed and 0 <= gap < GAPS:
+        price = s.memo[j, at, MEMO_PRICE]
+        if price >= limit:
+            return
+        if gap > 0:
+            s.cell[OFFER + PRICE], s.cell[OFFER + WAY], s.cell[OFFER + GAP], s.cell[OFFER + OPTION] = price, r, gap - 1, -1
+            return
+    try_route(d, s, r, j, 0, s.sums[0, r, LENGTH])
+    if fixed:
+        found = s.cell[OFFER + WAY] == r
+        s.memo[j, at, MEMO_KEY] = s.mark[VERSION, r] * GAPS + (s.cell[OFFER + GAP] + 1 if found else 0)
+        s.memo[j, at, MEMO_PRICE] = s.cell[OFFER + PRICE]
 
 
 @merged
 def find_place(d: Data, s: State, j: int) -> None:
-    """The best insertion of job j beside its neighbours, at either end of ways near it, or on an empty way of each kind near it."""
+    """The best insertion of job j on the ways of its neighbours, on ways near it, or on an empty way of each kind near it."""
     s.cell[TOKEN] += 1
-    s.cell[OFFER + PRICE], s.cell[OFFER + WAY] = BIG, -1
+    s.cell[OFFER + PRICE], s.cell[OFFER + WAY], s.cell[OFFER + OPTION] = BIG, -1, 0
     for k in range(d.near.shape[1]):
-        i = d.near[j, k]
-        r = s.job[WAY_OF, i]
-        if r >= 0 and d.ok[d.ways[r, ROW], j] & 1:
-            for p in range(s.job[POS, i], s.job[POS, i] + 2):
-                look(d, s, r, p, j)
+        r = s.job[WAY_OF, d.near[j, k]]
+        if r >= 0 and s.mark[SEEN, r] != s.cell[TOKEN]:
+            look(d, s, r, j)
     for k in range(d.kinds_near.shape[1]):
         kind = d.kinds_near[j, k]
         if kind < 0:
             break
         first, last = d.kind_at[kind], d.kind_at[kind + 1]
+        many = last - first > ALIKE
         opened = False  # one empty way of a kind stands for all
-        for w in range(first, last):
-            r = d.kind_ways[w]
+        at = s.mark[EMPTY_AT, kind] if many else 0
+        for _ in range(min(last - first, PROBES)):
+            r = d.kind_ways[first + at]
             empty = s.sums[0, r, JOBS] == 0
-            if empty and opened and not d.ways[r, BEGUN]:
-                continue
-            if not empty and last - first > ALIKE:
-                continue
-            step = max(1, s.sums[0, r, LENGTH])
-            for p in range(0, s.sums[0, r, LENGTH] + 1, step):
-                look(d, s, r, p, j)
+            if s.mark[SEEN, r] != s.cell[TOKEN] and (d.ways[r, BEGUN] or (not opened if empty else not many)):
+                look(d, s, r, j)
             opened = opened or empty
-            if opened and last - first > ALIKE:
+            if many and opened:
                 break
+            at = at + 1 if first + at + 1 < last else 0
+        if many:
+            s.mark[EMPTY_AT, kind] = at
+    if s.cell[OFFER + OPTION] < 0:  # remembered: the arrangement is made out again
+        s.cell[OFFER + PRICE] += 1
+        try_route(d, s, s.cell[OFFER + WAY], j, s.cell[OFFER + GAP], s.cell[OFFER + GAP])
 
 
 @compiled
@@ -312,10 +341,30 @@ def settle_absences(s: State) -> None:
 
 
 @merged
-def mark_dirty(s: State) -> None:
-    """Notes which ways differ from the best plan."""
+def same(s: State, r: int, k: int) -> bool:
+    """Whether touched way k, which is r, came out as it was: every third iteration puts all jobs back."""
+    length, n = s.sums[0, r, LENGTH], s.cell[JOB_COUNT]
+    if length != s.sums[1, k, LENGTH]:
+        return False
+    alike = True
+    for p in range(length):
+        item = s.seq[0, r, p]
+        alike = alike and item == s.seq[1, k, p] and (item >= n or s.job[CHOICE, item] == s.kept[0, k, p])
+    for g in range(length + 3):
+        alike = alike and s.gap[0, r, g] == s.gap[1, k, g]
+    return alike
+
+
+@merged
+def mark_changed(s: State) -> None:
+    """Notes which ways differ from the best plan, and that what is remembered of them is out of date."""
     for k in range(s.cell[TOUCHED]):
         r = s.mark[TOUCHED_WAY, k]
+        if same(s, r, k):
+            continue
+        s.cell[VERSIONS] += 1
+        s.mark[VERSION, r] = s.cell[VERSIONS]
+        s.cell[ROUTES] += int(s.sums[0, r, JOBS] > 0) - int(s.sums[1, k, JOBS] > 0)
         if s.mark[DIRTY_AT, r] < 0:
             s.mark[DIRTY_AT, r] = s.cell[DIRTY]
             s.mark[DIRTY_WAY, s.cell[DIRTY]] = r
@@ -371,7 +420,7 @@ def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: floa
         if sound and (filling or change < -temperature * np.log(1.0 - draw(s))):
             s.cost[0] += change
             settle_absences(s)
-            mark_dirty(s)
+            mark_changed(s)
             if s.cost[0] < s.cost[1] - (0.0 if filling else 0.5):
                 save_best(s)
         else:
@@ -387,9 +436,13 @@ def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: floa
 def begin(d: Data, s: State) -> None:
     """Labels every way, lists the absent, sets the costs, and takes the present plan as the best."""
     s.cell[ABSENT] = s.cell[DIRTY] = s.cell[TOUCHED] = s.cell[WORK] = 0
+    s.cell[ROUTES] = 0
     total = 0.0
     for r in range(s.sums.shape[1]):
         relabel(d, s, r)
+        s.cell[VERSIONS] += 1
+        s.mark[VERSION, r] = s.cell[VERSIONS]
+        s.cell[ROUTES] += s.sums[0, r, JOBS] > 0
         total += float(s.sums[0, r, COST])
         s.mark[DIRTY_WAY, r], s.mark[DIRTY_AT, r] = r, r
     s.cell[DIRTY] = s.sums.shape[1]

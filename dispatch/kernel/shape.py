@@ -42,20 +42,37 @@ TRAVEL, DUTY, METRE, OVERTIME, PER_ROUTE, BALANCE, HOURS, SPENT, PAUSE = 11, 12,
 OPTIONS, OPTIONS_END, ABSENCE, DISLIKE, MOVE, RANK, KEYS = 0, 1, 2, 3, 4, 5, 6
 
 # Columns of State.sums; parts taken from the van follow from USED on.
-LENGTH, JOBS, ARC, EXTRA, SPAN, COST, DEPOT, INSIDE, USED = 0, 1, 2, 3, 4, 5, 6, 7, 8
+LENGTH, JOBS, ARC, EXTRA, SPAN, COST, DEPOT, INSIDE, BUSY, USED = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 # Rows of State.job: by job way, position, option and place in the list of the absent; then lists of the absent and of work to do.
 WAY_OF, POS, CHOICE, ABSENT_AT, ABSENTEE, TASK, TASK_KEY = 0, 1, 2, 3, 4, 5, 6
 
 # Rows of State.mark: lists of ways (touched in this iteration, unlike the best plan), by way its place in them, best plan's
-# lengths.
-TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH = 0, 1, 2, 3, 4
+# lengths; by way the last search for a place that looked at it, and a number that changes whenever an iteration's change stays;
+# by kind where an empty way was last.
+TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SEEN, VERSION, EMPTY_AT = 0, 1, 2, 3, 4, 5, 6, 7
+
+# Columns of State.memo: the version of the way times GAPS, plus the best gap + 1 (0: nothing is cheaper than the price); the price.
+MEMO_KEY, MEMO_PRICE, GAPS = 0, 1, 1 << 16
 
 # Cells of State.cost: cost of the present and of the best plan; then how the search is tuned (see engine.Tuning).
 PRESENT, BEST, REMOVED, LONGEST, BLINKS = 0, 1, 2, 3, 4
 
 # Cells of State.cell; from OFFER on the best insertion found for a job.
-ABSENT, TOKEN, BLINK, TOUCHED, WORK, FULL, ITERATIONS, DIRTY, JOB_COUNT, OFFER = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+ABSENT, TOKEN, BLINK, TOUCHED, WORK, FULL, ITERATIONS, DIRTY, JOB_COUNT, VERSIONS, ROUTES, OFFER = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    11,
+)
 PRICE, WAY, GAP, OPTION, FIRST, SECOND, BEFORE, BEHIND, CALL, CALL_AT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 
@@ -87,8 +104,8 @@ class State(NamedTuple):
     label: Ints  # (2, m, cap + 1, 6): stretch from the start through the items before; stretch from this item to the end
     sums: Ints  # (2, m, columns)
     job: Ints  # (7, n + some)
-    mark: Ints  # (5, m)
-    stamp: Ints  # (m, cap + 2)
+    mark: Ints  # (8, m)
+    memo: Ints  # (n, some ways, 2) what a job's insertion into a way cost when last looked at
     cell: Ints
     cost: npt.NDArray[np.float64]
     random: Words
