@@ -33,3 +33,26 @@ def dispatch(
     from benchmarks.dispatch import plans  # noqa: PLC0415  # loads the planner and its peers, which other commands do without
 
     raise typer.Exit(plans.run(suite, seconds, numbers(seeds), [name for name in only.split(",") if name], json))
+
+
+@app.command("sync")
+def sync(
+    suite: Annotated[str, typer.Option(help="peers (the comparison).")] = "peers",
+    json: Annotated[Path | None, typer.Option(help="Write rows, ratios and protocol here.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians count.")] = 3,
+    only: Annotated[str, typer.Option(help="Only these workloads, such as push,small.")] = "",
+    systems: Annotated[str, typer.Option(help="Only these systems beside ours, such as floor,kinto.")] = "",
+    *,
+    short: Annotated[bool, typer.Option("--short", help="Less of everything: a first look.")] = False,
+) -> None:
+    """How much does the sync server take and give, beside its peers and beside a bare floor?"""
+    from benchmarks.sync import suite as peers  # noqa: PLC0415  # loads the servers' drivers, which other commands do without
+
+    if suite != "peers":
+        raise typer.BadParameter(f"there is no suite {suite!r}", param_hint="suite")
+    failed = peers.run(short=short, rounds=rounds, only=_names(only), systems=_names(systems), json=json)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split(",") if name]

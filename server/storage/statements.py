@@ -38,18 +38,30 @@ with p as (
     select u.holder, u.holder as name, 0::bigint as granted, {FOREVER}::bigint as revoked from unnest($2::text[]) as u(holder)
     union all
     select u.holder, l.target, l.granted, l.revoked from unnest($2::text[]) as u(holder)
-    join link l on l.tenant_id = $1 and l.source = u.holder and l.kind = {LinkKind.ACTS_AS:d}
+    cross join lateral (
+        select target, granted, revoked from link
+        where tenant_id = $1 and source = u.holder and kind = {LinkKind.ACTS_AS:d}
+        offset 0
+    ) l
 ), h as materialized (
     select p.holder, l.target, greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked
-    from p join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d}
+    from p cross join lateral (
+        select target, granted, revoked from link
+        where tenant_id = $1 and source = p.name and kind = {LinkKind.HOLDS:d}
+        offset 0
+    ) l
 )
 select w.holder, w.scope, bool_or(x.revoked = {FOREVER}) as now
 from unnest($3::text[], $4::text[]) as w(holder, scope)
 cross join lateral (
     select h.granted, h.revoked from h where h.holder = w.holder and h.target = w.scope
     union all
-    select greatest(h.granted, n.granted), least(h.revoked, n.revoked) from h
-    join link n on n.tenant_id = $1 and n.source = h.target and n.kind = {LinkKind.NEEDS:d} and n.target = w.scope
+    select greatest(h.granted, n.granted), least(h.revoked, n.revoked)
+    from h cross join lateral (
+        select granted, revoked from link
+        where tenant_id = $1 and source = h.target and kind = {LinkKind.NEEDS:d} and target = w.scope
+        offset 0
+    ) n
     where h.holder = w.holder
 ) x
 where x.granted < x.revoked
@@ -100,12 +112,20 @@ with p as (
     where tenant_id = $1 and source = $2 and kind = {LinkKind.ACTS_AS:d} and revoked > $3
 ), h as (
     select l.target, greatest(p.granted, l.granted) as granted, least(p.revoked, l.revoked) as revoked, {rank} as rank
-    from p join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d} and l.revoked > $3
+    from p cross join lateral (
+        select target, granted, revoked from link
+        where tenant_id = $1 and source = p.name and kind = {LinkKind.HOLDS:d} and revoked > $3
+        offset 0
+    ) l
 ), s as (
     select * from h
     union all
     select l.target, greatest(h.granted, l.granted), least(h.revoked, l.revoked), {inherited}
-    from h join link l on l.tenant_id = $1 and l.source = h.target and l.kind = {LinkKind.NEEDS:d} and l.revoked > $3
+    from h cross join lateral (
+        select target, granted, revoked from link
+        where tenant_id = $1 and source = h.target and kind = {LinkKind.NEEDS:d} and revoked > $3
+        offset 0
+    ) l
     union all
     select '{CATALOGUE}', 1, {FOREVER}, {last}
 ), m as materialized (
