@@ -11,9 +11,8 @@ import msgspec
 import sqlalchemy.exc
 from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
-from litestar.openapi import OpenAPIConfig
 
-from server import attachment_routes, events, intake_routes, office_routes
+from server import attachment_routes, events, intake_routes, office_routes, openapi, record_routes
 from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
@@ -162,21 +161,16 @@ def create_app(
 
     return Litestar(
         [
-            *(
-                sync_route,
-                enrol_route,
-                renew_route,
-                schema_route,
-                health_route,
-                *office_routes.ROUTES,
-                *events.ROUTES,
-                *intake_routes.ROUTES,
-            ),
+            *(sync_route, enrol_route, renew_route, schema_route, health_route),
+            *office_routes.ROUTES,
+            *record_routes.ROUTES,
+            *events.ROUTES,
+            *intake_routes.ROUTES,
             *([attachment_routes.router()] if attachments else []),
         ],
         lifespan=[lifespan],
         exception_handlers={Exception: _problem, HTTPException: _problem},
-        openapi_config=OpenAPIConfig(title="Truckroll", version="1", path="/v1/docs"),
+        openapi_config=openapi.config(),
         request_max_body_size=max_body_bytes,
         logging_config=None,
     )

@@ -44,10 +44,19 @@ async def write(context: Context, tenant_id: int, label: str, groups: Iterable[I
 
 
 async def write_for(
-    context: Context, tenant_id: int, user_id: str, role: Role, work: Sequence[tuple[str, tuple[Change, ...]]]
+    context: Context,
+    tenant_id: int,
+    user_id: str,
+    role: Role,
+    work: Sequence[tuple[str, tuple[Change, ...]]],
+    *,
+    strict: bool = False,
 ) -> Committed:
-    """Commit labelled transactions on behalf of a user, past the walls that a field author meets. Refused ones are not kept."""
-    return await _commit(context, tenant_id, Author(SERVER_DEVICE_NO, user_id, role), work, trusted=True)
+    """Commit labelled transactions on behalf of a user, past the walls that a field author meets. Refused ones are not kept.
+
+    If `strict`, a change of a record that has moved past its base is refused with the rule `moved` instead of merged.
+    """
+    return await _commit(context, tenant_id, Author(SERVER_DEVICE_NO, user_id, role), work, strict=strict, trusted=True)
 
 
 async def _commit(

@@ -1,11 +1,11 @@
-"""What the office asks over HTTP: records, devices, parked work, enrolment codes, plans."""
+"""What the office asks over HTTP: devices, parked work, enrolment codes, plans."""
 
 from typing import Final, TypeVar
 
 import msgspec
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath
 
 from server.planning import PlanRequest, start_plan
 from server.problems import ProblemError, malformed
@@ -14,36 +14,12 @@ from server.tenants import create_code
 from server.web import AnyRequest, admitted, answer_json, body_of, context_of
 from sync.codec import refusal
 from sync.policies import MANAGERS
-from sync.schema import REGISTRY
 
-PAGE: Final = 500
 T = TypeVar("T")
 
 
 class NewCode(msgspec.Struct, frozen=True):
     user: str
-
-
-@get("/v1/records/{entity:str}")
-async def records_route(
-    request: AnyRequest, entity: FromPath[str], after: FromQuery[str] = "", limit: FromQuery[int] = PAGE
-) -> Response[bytes]:
-    """Records of an entity in the order of their ids, a page at a time: pass the last id as `after`."""
-    if entity not in REGISTRY:
-        raise ProblemError(404, "There is no such entity", entity, field="entity", rule="unknown_entity")
-    device = await admitted(request)
-    async with context_of(request).office.of(device.tenant_id) as tenant:
-        return answer_json(request, await tenant.records(entity, after=after, limit=max(1, min(limit, PAGE))))
-
-
-@get("/v1/records/{entity:str}/{record_id:str}")
-async def record_route(request: AnyRequest, entity: FromPath[str], record_id: FromPath[str]) -> Response[bytes]:
-    device = await admitted(request)
-    async with context_of(request).office.of(device.tenant_id) as tenant:
-        held = await tenant.record(entity, record_id)
-    if held is None:
-        raise ProblemError(404, "There is no such record", f"{entity} {record_id}", rule="not_found")
-    return answer_json(request, held)
 
 
 @get("/v1/devices")
@@ -158,8 +134,6 @@ async def _decoded(request: AnyRequest, kind: type[T]) -> T:
 
 
 ROUTES: Final[list[HTTPRouteHandler]] = [
-    records_route,
-    record_route,
     devices_route,
     holdings_route,
     parked_route,

@@ -19,6 +19,7 @@ from server.context import Context
 from server.domain import leads, sales, stock, visits
 from server.domain.event import Clock, Event, Rule
 from server.storage.office import Tenant
+from server.storage.records import forget_answers
 from sync.protocol import OutcomeKind
 
 BATCH: Final = 200
@@ -27,6 +28,7 @@ SWEEP_S: Final = 20.0
 """How often every tenant is looked at, for what another process left behind when it died."""
 DAY_MS: Final = 86_400_000
 KEEP_TOMBSTONES_MS: Final = 90 * DAY_MS
+KEEP_ANSWERS_MS: Final = DAY_MS
 
 MODULES: Final = (leads, sales, stock, visits)
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
@@ -77,6 +79,7 @@ class Rules:
             if forget:
                 async with self._context.office.of(tenant_id) as tenant:
                     await tenant.prune(now_ms - KEEP_TOMBSTONES_MS)
+                    await forget_answers(tenant, now_ms - KEEP_ANSWERS_MS)
         if forget:
             self._forgot_ms = now_ms
 

@@ -96,6 +96,7 @@ record: Final = sa.Table(
     sa.Column("delta", sa.LargeBinary, comment="the fields that the last commit changed; null if it made the record"),
     sa.Column("ver", sa.LargeBinary, nullable=False, comment="field versions, see sync.codec"),
     sa.Index(None, "tenant_id", "scope", "seq"),
+    sa.Index(None, "tenant_id", "entity", "seq"),
     postgresql_with={"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_cost_delay": "0"},
 )
 
@@ -207,6 +208,19 @@ upload: Final = sa.Table(
     sa.Column("media_type", sa.Text, nullable=False),
     sa.Column("asked_ms", sa.BigInteger, nullable=False, comment="when the device last began it or took it up again"),
     sa.Column("stored_ms", sa.BigInteger, comment="when it was complete, checked and filed"),
+)
+
+kept_answer: Final = sa.Table(
+    "kept_answer",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("user_id", _text, primary_key=True),
+    sa.Column("key", _text, primary_key=True, comment="the Idempotency-Key of the request"),
+    sa.Column("request_hash", sa.LargeBinary, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("status", sa.Integer, comment="null while the request is under way"),
+    sa.Column("headers", JSONB),
+    sa.Column("body", sa.LargeBinary),
 )
 
 _TYPES: Final[dict[Column, Any]] = {
