@@ -13,6 +13,7 @@ Reading: `get(Entity, id)`, `query(Entity, *conditions, order_by=, limit=)`, `wa
 Writing: `edit(label)` gives a `Draft`: `create`, `set`, `inc`, `add`, `remove`, `append`, `edit_text`, `delete`.
 Fate of the work: `outbox()`, `history()`, `parked()` with `retry(n)` and `discard(n)`, `conflicts()`, `status()`, `identity()`.
 Network: `await enrol(url, code, device_name)`, `await sync()`, `sync_in_background()`, woken by the server with `listen(...)`.
+Quotes: `quoting.draft(...)`, `send`, `sign`, `approve`, priced and checked on the device as the server will.
 Photos and documents: `attachments.attach(tx, ...)`, `await attachments.sync()`, `await attachments.fetch(item)`.
 
 Local operations are plain calls, those that talk to the server are awaited. `docs/howto/build-an-app.md` shows an app of 30 lines.
@@ -27,6 +28,7 @@ from client_sdk.errors import (
     Closed,
     DiskFull,
     Invalid,
+    NeedsApproval,
     NotEnrolled,
     NotFound,
     Offline,
@@ -62,6 +64,7 @@ __all__ = [
     "Identity",
     "Invalid",
     "Item",
+    "NeedsApproval",
     "NotEnrolled",
     "NotFound",
     "NotUploaded",

@@ -6,7 +6,8 @@ from typing import Any, Final
 import msgspec
 
 from client_sdk.errors import Invalid, NotFound, SdkError
-from client_sdk.items import Key
+from client_sdk.items import E, Key
+from client_sdk.replay import read
 from sync.codec import decode_edit, refusal
 from sync.merge import Refused
 from sync.overlay import overlay
@@ -46,6 +47,11 @@ class Draft:
     def new_id(self) -> str:
         """An id for a record or for an entry of an append-only list."""
         return self._new_id()
+
+    def shown(self, entity: type[E], record_id: str) -> E | None:
+        """The record with what this draft has done to it so far; None if there is none."""
+        body = self._body((entity.spec.name, record_id))
+        return None if body is None else read(entity, _encode(body))[0]
 
     def create(self, fields: Entity, *, record_id: str | None = None) -> str:
         """A new record; returns its id."""

@@ -19,6 +19,14 @@ class NotFound(SdkError):
     """The replica holds no such record, or no such parked transaction."""
 
 
+class NeedsApproval(SdkError):
+    """Somebody has to approve the quote before it may go out; `reason` says what of it. Nothing was stored."""
+
+    def __init__(self, quote_id: str, reason: str) -> None:
+        super().__init__(f"quote {quote_id} needs approval: {reason}")
+        self.quote_id, self.reason = quote_id, reason
+
+
 class Unreadable(SdkError):
     """A newer server wrote a value of a required field that this version of the app does not know."""
 

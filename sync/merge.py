@@ -221,14 +221,14 @@ class _Editing:
         return Merged(record, self.mask, tuple(self.clashes), self.concurrent)
 
     def _check_frozen(self) -> None:
-        """Once the record's state says so, nothing but the state itself may change."""
+        """Once the record's state says so, nothing but the state itself may change, and what is left open."""
         frozen = self.spec.frozen
         if frozen is None or self.creating or self.record.body.get(frozen.field) not in frozen.states:
             return
         edit = self.edit
         for name in (*edit.set, *edit.inc, *edit.add, *edit.remove, *edit.append, *edit.edit):
             said = name in edit.set and _same(self._current(self.spec.fields[name]), edit.set[name])
-            if name != frozen.field and not said:
+            if name != frozen.field and name not in frozen.open and not said:
                 raise Refused("frozen", f"a {self.spec.name} that is {self.record.body[frozen.field]} does not change", name)
 
     def _field(self, name: str, op: Op) -> FieldSpec:

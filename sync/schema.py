@@ -85,14 +85,16 @@ def everywhere(name: str) -> ScopeRule:
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """While `field` has one of `states`, no other field of the record may change."""
+    """While `field` has one of `states`, no other field of the record may change, except those that are `open`."""
 
     field: str
     states: frozenset[str]
+    open: frozenset[str] = frozenset()
 
 
-def frozen_while(field: str, *states: str) -> Frozen:
-    return Frozen(field, frozenset(states))
+def frozen_while(field: str, *states: str, but: Iterable[str] = ()) -> Frozen:
+    """Freeze a record by its state; `but` names what is only known then, such as who signed."""
+    return Frozen(field, frozenset(states), frozenset(but))
 
 
 class FieldSpec(msgspec.Struct, frozen=True):
@@ -186,8 +188,9 @@ def _derive(cls: type[Entity], scope: ScopeRule, create: Roles, delete: Roles, f
         raise TypeError(f"{cls.__name__}: its scope names the field {scope.field!r}, which it does not have")
     if scope.field and fields[scope.field].policy.kind is not Kind.FIXED:
         raise TypeError(f"{cls.__name__}.{scope.field}: it decides the scope, so its policy is fixed()")
-    if frozen and frozen.field not in fields:
-        raise TypeError(f"{cls.__name__}: it is frozen by the field {frozen.field!r}, which it does not have")
+    for name in (frozen.field, *frozen.open) if frozen else ():
+        if name not in fields:
+            raise TypeError(f"{cls.__name__}: what freezes it names the field {name!r}, which it does not have")
     patch = msgspec.defstruct(
         f"{cls.__name__}Patch",
         [(name, spec.type | msgspec.UnsetType, msgspec.UNSET) for name, spec in fields.items()],

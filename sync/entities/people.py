@@ -29,6 +29,7 @@ class Profile(Entity, scope=root("user"), create=MANAGERS):
     skills: Annotated[tuple[Code, ...], add_wins(MANAGERS)] = ()
     max_open_leads: Annotated[Annotated[int, msgspec.Meta(ge=0)] | None, last_writer(MANAGERS)] = None
     external_id: Annotated[Code, last_writer(MANAGERS)] = ""
+    discount_limit_pct: Annotated[Annotated[float, msgspec.Meta(ge=0, le=100)] | None, server_only()] = None
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:

@@ -135,6 +135,9 @@ class Opportunity(Entity, scope=root("opportunity"), create=OFFICE | SALES):
             yield Link(LinkKind.NEEDS, opportunity, scope_name("account", body["account"]))
 
 
+Sha256 = Annotated[str, msgspec.Meta(max_length=64)]
+
+
 class QuoteLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line carries the price that it was quoted at."""
 
@@ -144,8 +147,17 @@ class QuoteLine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discount_pct: Annotated[float, msgspec.Meta(ge=0, le=100)] = 0
 
 
-class Quote(Entity, scope=part_of("opportunity"), create=SALES | OFFICE, frozen_when=frozen_while("status", *FROZEN_QUOTE)):
-    """An offer at the prices of one version of the price list. Once sent it does not change; a new offer is a new quote."""
+_ABOUT_A_QUOTE = ("net_cents", "total_cents", "assessed", "approval", "approval_reason", "approved_by", "approved_for")
+_SIGNING = ("signed_by", "signed_at", "signature")
+_FROZEN = frozen_while("status", *FROZEN_QUOTE, but=(*_ABOUT_A_QUOTE, *_SIGNING))
+
+
+class Quote(Entity, scope=part_of("opportunity"), create=SALES | OFFICE, frozen_when=_FROZEN):
+    """An offer at the prices of one version of the price list. Once sent it does not change; a new offer is a new quote.
+
+    `assessed` is the hash of the content (see `sync.entities.pricing`) that totals and approval were worked out of; `approved_for`
+    the hash of the content that whoever approved it saw.
+    """
 
     opportunity: Annotated[Id, refers("opportunity"), fixed()]
     price_book: Annotated[Id, refers("price_book"), fixed()]
@@ -154,13 +166,15 @@ class Quote(Entity, scope=part_of("opportunity"), create=SALES | OFFICE, frozen_
     discount_pct: Annotated[Annotated[float, msgspec.Meta(ge=0, le=100)], last_writer(SALES)] = 0
     total_cents: Annotated[Count, server_only()] = 0
     status: Annotated[QuoteStatus, lifecycle(QUOTE)] = QuoteStatus.DRAFT
-    signed_by: Annotated[Name, field_wins()] = ""
+    signed_by: Annotated[Name, append_only()] = ""
     number: Annotated[Code, last_writer(SALES)] = ""
     tax_pct: Annotated[Annotated[float, msgspec.Meta(ge=0, le=100)], last_writer(SALES)] = 0
     approval: Annotated[ApprovalStatus, lifecycle(APPROVAL)] = ApprovalStatus.NOT_NEEDED
     approval_reason: Annotated[Name, server_only()] = ""
     approved_by: Annotated[Id | None, last_writer(MANAGERS)] = None
     net_cents: Annotated[Count, server_only()] = 0
-    signature: Annotated[Id | None, field_wins()] = None
-    signed_at: Annotated[Instant | None, field_wins()] = None
+    signature: Annotated[Id | None, append_only()] = None
+    signed_at: Annotated[Instant | None, append_only()] = None
     notes: Annotated[Text, last_writer(SALES)] = ""
+    assessed: Annotated[Sha256, server_only()] = ""
+    approved_for: Annotated[Sha256, last_writer(MANAGERS)] = ""

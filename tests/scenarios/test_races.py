@@ -167,6 +167,7 @@ async def test_28_the_price_changes_under_an_unsigned_quote_and_under_a_signed_o
         tx.set(Quote, "signed", status=QuoteStatus.SIGNED, signed_by="Mr Lake")
     await field.catalogue(B2=PriceBook(version="2"), B2X=PriceEntry(price_book="B2", product="X1", price_cents=120))
     await rita.sync()
+    await field.rules_are_done()
     quotes = await field.manager.all(Quote)
     assert {name: (q.price_book, q.lines["1"].price_cents) for name, q in quotes.items() if q.lines["1"]} == {
         "draft": ("B1", 100),

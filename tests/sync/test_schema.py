@@ -63,7 +63,7 @@ def test_a_declaration_that_makes_no_sense_fails_and_names_the_field(
 
 
 def test_a_freeze_names_a_field_that_is_there() -> None:
-    with pytest.raises(TypeError, match="Thing: it is frozen by the field 'status', which it does not have"):
+    with pytest.raises(TypeError, match="Thing: what freezes it names the field 'status', which it does not have"):
         declare({"colour": Annotated[str, last_writer()]}, frozen_when=frozen_while("status", "sent"))
 
 

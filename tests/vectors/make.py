@@ -15,6 +15,8 @@ from sync.clock import correct, observe, tick
 from sync.codec import decode_edit, decode_transaction, encode_versions, newer_than, pick, spec_of, whole_needed
 from sync.derive import bare, json_schema
 from sync.digest import record_digest, scope_digest
+from sync.entities import Quote
+from sync.entities.pricing import content_sha256, totals_of
 from sync.ids import ulid
 from sync.merge import PENDING, Author, Edit, Merged, Record, Refused, Version, merge
 from sync.overlay import overlay
@@ -331,6 +333,20 @@ def messages() -> Cases:
     yield {"message": "Reply", "json": msgspec.json.encode(Reply(6_000, 5, page, outcomes)).decode()}
 
 
+def quotes() -> Cases:
+    pump, hour = {"product": "X1", "quantity": 2, "price_cents": 10_000}, {"product": "X2", "quantity": 3, "price_cents": 333}
+    for fields in (
+        {},
+        {"lines": {"1": pump}, "tax_pct": 19},
+        {"lines": {"10": hour | {"discount_pct": 33.3}, "9": pump}, "discount_pct": 12.1, "tax_pct": 7.7, "number": "A-1"},
+        {"lines": {"1": hour | {"discount_pct": 50}, "2": hour | {"quantity": -3, "discount_pct": 50}}, "notes": "Grüße"},
+        {"lines": {"1": {"product": "X1", "quantity": 1, "price_cents": 5, "discount_pct": 50}}, "valid_to": NOW_MS},
+    ):
+        quote = msgspec.convert({"opportunity": "O1", "price_book": "B1"} | fields, Quote)
+        sums = msgspec.to_builtins(totals_of(quote))
+        yield {"fields": msgspec.to_builtins(quote), **sums, "content_sha256": content_sha256(quote)}
+
+
 FILES: Final[dict[str, Callable[[], Cases]]] = {
     "stamps": stamps,
     "ids": ids,
@@ -343,6 +359,7 @@ FILES: Final[dict[str, Callable[[], Cases]]] = {
     "deltas": deltas,
     "scopes": scopes,
     "messages": messages,
+    "quotes": quotes,
 }
 
 

@@ -1,0 +1,5 @@
+"""What the parts of the business are told with: the company of the stories, its phones and desks."""
+
+from tests.scenarios.conftest import clock, field
+
+__all__ = ["clock", "field"]
