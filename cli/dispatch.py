@@ -12,10 +12,13 @@ from rich.table import Table
 
 from dispatch import BadProblem, Job, Plan, Progress, solve, verify
 from dispatch.booking import Inserted, Price, insert, slots
+from dispatch.figures import Figures
 from dispatch.files import Report, decode_plan, load, report
 from dispatch.formats import BadFile, Instance
+from dispatch.geojson import geojson as as_geojson
 from dispatch.page import page
 from dispatch.reasons import clock_words
+from dispatch.why import Why, why
 
 app = typer.Typer(help="Plan days, check plans, ask why.", no_args_is_help=True)
 console = Console()
@@ -31,7 +34,8 @@ def solve_file(
     iterations: Annotated[int | None, typer.Option(min=1, help="Search so many iterations instead: repeatable exactly.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another walk.")] = 0,
     json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write map and day bars here, as one file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write map, day bars and figures here, as one file for a browser.")] = None,
+    geojson: Annotated[Path | None, typer.Option(help="Write routes, stops and jobs left out here, as GeoJSON.")] = None,
 ) -> None:
     """Plan FILE and say what the plan serves, what it leaves out and why."""
     instance = _load(file)
@@ -46,7 +50,11 @@ def solve_file(
         json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))
     if html is not None:
         html.write_text(page(instance, plan, verified=found.verified), encoding="utf-8")
-    _show(found)
+    if geojson is not None:
+        if not instance.problem.places:
+            _stop("the problem's places have no coordinates")
+        geojson.write_bytes(as_geojson(instance.problem, plan))
+    _show(instance, found)
     if not found.verified:
         raise typer.Exit(1)
 
@@ -70,6 +78,40 @@ def check_plan(
 
 PlanFile = Annotated[Path, typer.Argument(help="A plan or report as JSON.", exists=True, dir_okay=False)]
 JobId = Annotated[str, typer.Argument(help="A job of the problem that the plan leaves out.")]
+AnyJob = Annotated[str, typer.Argument(help="A job of the problem.")]
+
+
+@app.command("why")
+def why_this(
+    problem: File,
+    plan: PlanFile,
+    job: AnyJob,
+    worker: Annotated[str | None, typer.Option(help="Of a crew, the one to explain.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the answer here.")] = None,
+) -> None:
+    """Say why this worker and why then, with what every alternative adds; or why the plan leaves JOB out."""
+    instance = _load(problem)
+    _job(instance, job)
+    try:
+        told = why(instance.problem, _plan(plan), job, worker)
+    except KeyError:
+        _stop(f"the plan neither serves {job} nor says why not")
+    if json is not None:
+        json.write_bytes(msgspec.json.format(msgspec.json.encode(told), indent=1))
+    if not isinstance(told, Why):
+        console.print(f"{told.job} is left out by {told.rule}: {told.words}; {told.nearest}", highlight=False)
+        return
+    span = f"{_when(instance, told.start_s)} to {_when(instance, told.end_s)}"
+    console.print(f"{told.job}: {told.worker}, {span}; then, for {told.time_words} ({told.time_rule})", highlight=False)
+    parts = ", ".join(f"{name} {price / instance.scale:,.1f}" for name, price in told.parts.items()) or "nothing"
+    console.print(f"adds {_money(instance, told.price)}: {parts}", highlight=False)
+    table = Table("instead", "shift", "start", "late", "moves", "cost", "", box=None)
+    for other in told.instead:
+        price = other.price
+        more = ("", "", "") if price is None else (f"{price.late:+}", f"{price.moves:+}", f"{price.cost / instance.scale:+,.1f}")
+        start = "" if other.start_s is None else _when(instance, other.start_s)
+        table.add_row(other.worker, str(other.shift), start, *more, f"{other.rule}: {other.words}" if other.rule else "")
+    console.print(table)
 
 
 @app.command("insert")
@@ -143,7 +185,7 @@ def _stop(words: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _show(found: Report) -> None:
+def _show(instance: Instance, found: Report) -> None:
     table = Table(box=None, show_header=False)
     rows = {
         "duration": f"{found.duration:,.3f}",
@@ -155,9 +197,25 @@ def _show(found: Report) -> None:
     }
     for key, value in rows.items():
         table.add_row(key, value)
+    for name, words in _figures(instance, found.figures).items():
+        table.add_row(name, words)
     console.print(table)
     for left in found.unserved[:20]:
         console.print(f"{left.job}: {left.words}; {left.nearest}", highlight=False)
+
+
+def _figures(instance: Instance, told: Figures) -> dict[str, str]:
+    """Figures, levels and the parts of the cost in words."""
+    shares = {"travel share": told.travel_share, "utilisation": told.utilisation, "on time": told.on_time_share}
+    rows = {name: "–" if share is None else f"{share:.1%}" for name, share in shares.items()}
+    late = f"{told.overtime_s / 60:,.0f} min" if instance.scale == 1 else f"{told.overtime_s / instance.scale:,.1f}"
+    rows |= {"visits a route": f"{told.visits_per_route:.1f}", "overtime": late, "balance": f"{told.balance:.3f}"}
+    rows |= {name: f"{value / instance.scale:,.1f}" if name == "cost" else f"{value:,}" for name, value in told.levels.items()}
+    return rows | {f"cost of {name}": f"{cost / instance.scale:,.1f}" for name, cost in told.cost.items() if cost}
+
+
+def _when(instance: Instance, t_s: int) -> str:
+    return clock_words(t_s) if instance.scale == 1 else f"{t_s / instance.scale:,.1f}"
 
 
 if __name__ == "__main__":

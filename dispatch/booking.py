@@ -119,15 +119,25 @@ def why_here(problem: Problem, plan: Plan, job: str) -> tuple[Insertion, tuple[I
 
     Raises KeyError when the plan does not serve the job.
     """
+    board = Board(problem, without(plan, job))
+    here = standing(board, plan, job)
+    places = places_on(board, problem.job(job), (ANY_TIME,))
+    return here, tuple(place for place in places if (place.worker, place.shift) != (here.worker, here.shift))[:OFFERED]
+
+
+def without(plan: Plan, job: str) -> Plan:
+    """The plan with a job taken out of its route, whose sums are not mended."""
+    routes = tuple(structs.replace(r, stops=tuple(s for s in r.stops if s.job != job)) if job in r.jobs else r for r in plan.routes)
+    left = Unserved(job=job, rule="no_room", words="not placed yet")
+    return structs.replace(plan, routes=routes, unserved=(*plan.unserved, left))
+
+
+def standing(board: Board, plan: Plan, job: str) -> Insertion:
+    """A served job's place in the plan; the board is the plan without it. Raises KeyError when the plan does not serve the job."""
     route = {id_: route for route in plan.routes for id_ in route.jobs}[job]
-    without = structs.replace(
-        plan,
-        routes=tuple(structs.replace(r, stops=tuple(s for s in r.stops if s.job != job)) if r is route else r for r in plan.routes),
-        unserved=(*plan.unserved, Unserved(job=job, rule="no_room", words="not placed yet")),
-    )
-    board, asked = Board(problem, without), problem.job(job)
+    problem, asked = board.problem, board.problem.job(job)
     stop = next(stop for stop in route.stops if stop.job == job)
-    here = Insertion(
+    return Insertion(
         job=job,
         worker=route.worker,
         shift=route.shift,
@@ -136,9 +146,13 @@ def why_here(problem: Problem, plan: Plan, job: str) -> tuple[Insertion, tuple[I
         price=_added(problem, asked, route, board.routes.get((route.worker, route.shift))),
         route=route,
     )
-    ranked = sorted(board.look(asked, (ANY_TIME,)), key=lambda candidate: _promise(board, candidate))
-    places = [_laid(board, problem, asked, candidate) for candidate in ranked[: 1 + OFFERED]]
-    return here, tuple(place for place in places if (place.worker, place.shift) != (route.worker, route.shift))[:OFFERED]
+
+
+def places_on(board: Board, job: Job, windows: Sequence[tuple[int, int]]) -> list[Insertion]:
+    """The best place on every shift and in every window of starts where there is one, cheapest first."""
+    problem = _with(board.problem, job)
+    ranked = sorted(board.look(job, windows), key=lambda candidate: _promise(board, candidate))
+    return [_laid(board, problem, job, candidate) for candidate in ranked]
 
 
 def _promise(board: Board, candidate: Candidate) -> tuple[int, int, int, int, str]:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from dispatch.figures import Figures, figures
 from dispatch.formats import BadFile, Instance, read_instance
 from dispatch.plan import Plan, Route, Score, Unserved
 from dispatch.problem import Job, Place, Problem, Published, Worker
@@ -37,7 +38,7 @@ class ProblemFile(Struct, frozen=True, kw_only=True):
 
 class Report(Struct, frozen=True, kw_only=True):
     """What a run found. `duration` (without breaks) and `distance` are in the file's own unit, everything else in the plan's
-    seconds."""
+    seconds; `figures` name the score's levels and the parts of the cost."""
 
     name: str
     duration: float
@@ -51,6 +52,7 @@ class Report(Struct, frozen=True, kw_only=True):
     routes: tuple[Route, ...]
     seed: int
     iterations: int
+    figures: Figures
 
 
 _problem = msgspec.json.Decoder(ProblemFile)
@@ -133,4 +135,5 @@ def report(instance: Instance, plan: Plan) -> Report:
         routes=plan.routes,
         seed=plan.seed,
         iterations=plan.iterations,
+        figures=figures(instance.problem, plan),
     )

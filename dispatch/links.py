@@ -272,3 +272,15 @@ def broken(ties: Ties, plan: Plan) -> frozenset[str]:
         if not whole or any(other in bad for other in ties.before(job)):
             bad.add(job.id)
     return frozenset(bad)
+
+
+def held(problem: Problem, plan: Plan) -> tuple[Problem, Plan]:
+    """The plain problem and plan in which every tie stays as the plan has it: what is true of one job there is true of it here."""
+    ties, known = Ties(problem), named(problem, plan)
+
+    def last(_job: Job, _low_s: int, high_s: int) -> int:
+        return high_s
+
+    slots = arrange(ties, known, last, last)
+    served = {id_.partition(PART)[0] for route in known.routes for id_ in route.jobs}
+    return plain(ties, {id_: slot if id_ in served else None for id_, slot in slots.items()}), known
