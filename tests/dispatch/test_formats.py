@@ -119,7 +119,7 @@ def test_the_page_draws_every_stop():
     plan = solve(instance.problem, iterations=300)
     text = page(instance, plan, verified=True)
     assert "<tiny>" not in text
-    assert "http" not in text
+    assert "://" not in text
     for part in text.split("<svg")[1:]:
         ET.fromstring("<svg" + part.split("</svg>")[0] + "</svg>")
     assert text.count("<circle") == 3
