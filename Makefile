@@ -43,6 +43,7 @@ serve: $(SYNCED) ## Run the server; without DATABASE_URL it starts its own Postg
 
 docs: $(SYNCED) ## Write the generated pages of docs/ anew
 	$(RUN) truckroll conflicts --write docs/conflicts.md
+	$(RUN) truckroll kpi --write docs/kpis.md
 
 $(SYNCED): pyproject.toml uv.lock $(if $(filter $(OWN_UV),$(UV)),$(OWN_UV))
 	@echo "setting up .venv (once)"

@@ -14,6 +14,7 @@ from rich.table import Table
 from cli import bench, dispatch
 from cli.common import Json, TenantName, console, inside, settings, tenant_id_of
 from cli.intake import export_command, import_command
+from cli.kpi import kpi_command
 from server.context import Context, database_url
 from server.explain import Explanation, Unknown, explain
 from server.serve import serve as run_server
@@ -42,6 +43,7 @@ app.add_typer(dispatch.app, name="dispatch", rich_help_panel="Run")
 app.add_typer(bench.app, name="bench", rich_help_panel="Develop")
 app.command("import", rich_help_panel="Set up")(import_command)
 app.command("export", rich_help_panel="Set up")(export_command)
+app.command("kpi", rich_help_panel="Run")(kpi_command)
 
 
 @app.command(rich_help_panel="Run")
