@@ -33,6 +33,7 @@ def solve_file(
     seconds: Annotated[float, typer.Option(min=0.1, help="How long to search.")] = 10.0,
     iterations: Annotated[int | None, typer.Option(min=1, help="Search so many iterations instead: repeatable exactly.")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another walk.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="Search on so many threads.")] = 1,
     json: Annotated[Path | None, typer.Option(help="Write the report here.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write map, day bars and figures here, as one file for a browser.")] = None,
     geojson: Annotated[Path | None, typer.Option(help="Write routes, stops and jobs left out here, as GeoJSON.")] = None,
@@ -44,7 +45,7 @@ def solve_file(
         cost = news.score.cost / instance.scale
         errors.print(f"[dim]{news.seconds:6.1f} s  {news.jobs_served} served  cost {cost:,.1f}[/dim]", highlight=False)
 
-    plan = solve(instance.problem, seconds=seconds, iterations=iterations, seed=seed, on_progress=told)
+    plan = solve(instance.problem, seconds=seconds, iterations=iterations, seed=seed, threads=threads, on_progress=told)
     found = report(instance, plan)
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=1))

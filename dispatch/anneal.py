@@ -1,8 +1,11 @@
-"""How the kernel's iterations are spent: short anneals from scratch, then reheats of the best plan.
+"""How the kernel's iterations are spent.
 
-The walk is cooled by iterations, never by the clock, so that a run of so many iterations from a seed can be repeated exactly. A
-run of so many seconds first measures the machine's speed, then fixes each anneal's iterations before it starts. Each anneal
-leaves its routes in a pool, from which CP-SAT recombines a plan before the reheats and after them.
+A problem of some hundred jobs is annealed several times from scratch, then reheated from the best plan; routes of all walks are
+recombined by CP-SAT in between. A larger one is annealed once, in rounds: each round cuts the plan into parts that lie together,
+elsewhere each time, and walks in every part by itself (Taillard, 1993), which keeps its tables in the processor's caches.
+
+Walks are cooled by iterations, never by the clock, so that a run of so many iterations from a seed on so many threads can be
+repeated exactly. A run of so many seconds measures the machine's speed and fixes the iterations of each walk before it starts.
 """
 
 from __future__ import annotations
@@ -11,24 +14,30 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
+from dispatch.clusters import clusters
 from dispatch.compile import Compiled
 from dispatch.kernel.engine import Engine, Trips
+from dispatch.kernel.part import Part
 from dispatch.kernel.shape import Data
 from dispatch.recombine import Pool
+from dispatch.walks import Lanes, Walk, leader
 
-SLICE_S = 0.04  # between two looks at the caller's wish to stop
-FIRST_SLICE = 200
 HOT, COLD = 0.6, 0.004  # temperatures as shares of the travel and waiting that a job costs on average
 WARM = 0.12  # where a reheat begins
 SHORTEST = 30_000  # iterations below which an anneal is not split into several
-SHARES = (0.14, 0.14, 0.14, 0.14, 0.22, 0.22)  # of the iterations: anneals from scratch, then reheats
-FRESH = 4  # how many of them start from scratch
+FRESH, FRESH_SHARE = 4, 0.56  # anneals from scratch, and their share of the iterations; the reheats share the rest
+REHEATS = 2
 LARGE = 400  # jobs from which one anneal takes all the time
-LOOKS = 400  # at the routes of an anneal, for the pool
-HEATED = 0.2  # share of an anneal, its hottest, whose routes are too poor to remember
 EFFORT = 1.0  # deterministic time of a recombination, about a second
 EFFORT_SHARE = 0.04  # of a run's seconds, at most
 UNHURRIED_S = 4.0  # a shorter run is not recombined
+TRIAL_S = 0.1  # to measure the speed
+
+PART_JOBS, PART_ROUTES = 150, 15  # a part has so many jobs, or so many routes if those are more jobs
+ROUNDS = 20
+SETTLED = 0.7  # share of the rounds after which each goes on from the best plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,90 +51,147 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is searched, and the budget: seconds, or iterations where those are given."""
+    """What is searched on how many threads, and the budget: seconds, or iterations where those are given."""
 
     compiled: Compiled
     data: Data
     seed: int
     seconds: float | None
     iterations: int | None
+    threads: int = 1
 
 
 def spend(run: Run, start: Trips | None, stop: Callable[[], bool]) -> Iterator[News]:
-    """Searches and yields after each slice; `trips` are there when the plan improved. The last news holds the best of all."""
+    """Searches and yields every few hundredths of a second; `trips` are there when the plan improved. The last holds the best."""
     engine = Engine(run.data, run.seed, start)
     engine.fill()
     engine.anneal(1, 0.0, 1.0)  # the first use on a machine compiles; the clock runs from then on
     yield News(engine.best(), engine.best_cost, 0)
-    phases = _phases(len(run.data.jobs), run.iterations, has_start=start is not None)
-    yield from _Spending(run, engine, phases, stop).spend()
+    with Lanes(run.threads) as lanes:
+        spending = _Spending(run, engine, lanes, stop)
+        large = len(run.data.jobs) > LARGE
+        yield from spending.rounds(has_start=start is not None) if large else spending.stages(has_start=start is not None)
 
 
 class _Spending:
-    """A run under way: the present engine, the best plan of all so far, and what is left of the budget."""
+    """A run under way: the best plan of all so far, and what is left of the budget."""
 
-    def __init__(self, run: Run, engine: Engine, phases: list[tuple[float, bool]], stop: Callable[[], bool]) -> None:
-        self.run, self.engine, self.phases, self.stop = run, engine, phases, stop
+    def __init__(self, run: Run, engine: Engine, lanes: Lanes, stop: Callable[[], bool]) -> None:
+        self.run, self.engine, self.lanes, self.stop = run, engine, lanes, stop
         self.began_s = time.monotonic()
-        self.best, self.best_cost = engine.best(), engine.best_cost
+        self.best: Trips = engine.best()
+        self.best_cost = engine.best_cost
         self.scale = _scale(run.data, engine)
-        self.speed = 0.0
+        self.speed = 0.0  # iterations a second on one thread
+        self.done = 0
         self.effort = 0.0
-        if len(phases) > 1 and (run.seconds is None or run.seconds >= UNHURRIED_S):
-            self.effort = EFFORT if run.seconds is None else min(EFFORT, EFFORT_SHARE * run.seconds)
-        self.pool = Pool(run.data) if self.effort else None
-        self.walk_s = None if run.seconds is None else run.seconds - self.effort
+        self.walk_s = run.seconds
 
-    def spend(self) -> Iterator[News]:
-        """Phase after phase; recombined before the first reheat and at the end."""
-        for n, (_, fresh) in enumerate(self.phases):
-            if fresh and n > 0:
-                done = self.engine.iterations
-                self.engine = Engine(self.run.data, self.run.seed * 1009 + n, None)
-                self.engine.fill()
-                self.engine.count(done)
-            elif not fresh and n > 0:
-                self.engine.load(self.best)
-                if self.phases[n - 1][1]:
-                    yield from self._recombine()
-            yield from self._walk(self._budget(n), fresh=fresh)
-            if self.stop() or (self.walk_s is not None and time.monotonic() - self.began_s > self.walk_s):
-                break
-        if not self.stop():
-            self.engine.load(self.best)
-            yield from self._recombine()
+    def stages(self, *, has_start: bool) -> Iterator[News]:
+        """Anneals from scratch, then reheats; recombined before the first reheat and at the end."""
+        stages = _stages(self.run.iterations, has_start=has_start)
+        if len(stages) > 1 and (self.run.seconds is None or self.run.seconds >= UNHURRIED_S):
+            self.effort = EFFORT if self.run.seconds is None else min(EFFORT, EFFORT_SHARE * self.run.seconds)
+            self.walk_s = None if self.run.seconds is None else self.run.seconds - self.effort
+        pool = Pool(self.run.data) if self.effort else None
+        for n, (share, scratch) in enumerate(stages):
+            lanes = self.lanes.count
+            count = max(FRESH, lanes) if scratch and len(stages) > 1 else lanes
+            budget = self._budget(share / sum(s for s, _ in stages[n:]), share, count)
+            walks = [self._walk(n, k, budget, scratch=scratch, pool=pool) for k in range(count)]
+            yield from self._together(walks)
+            if pool is not None:
+                for walk in walks:
+                    pool.take(walk.pool)
+            if n in {0, len(stages) - 1} and not self.stop():
+                yield from self._recombine(pool)
+            if self._over():
+                return
 
-    def _budget(self, n: int) -> int:
-        """The iterations of phase n."""
-        share = self.phases[n][0]
+    def _walk(self, stage: int, k: int, budget: int, *, scratch: bool, pool: Pool | None) -> Walk:
+        """The k-th walk of a stage; the first one keeps the run's engine, whose first anneal has its first plan already."""
+        engine = self.engine if k == 0 else Engine(self.run.data, self.run.seed * 1009 + stage * 101 + k)
+        if scratch and k > 0:
+            engine.fill()
+        elif not scratch:
+            engine.load(self.best)
+        hot = (HOT if scratch else WARM) * self.scale
+        return Walk(engine, hot, COLD * self.scale, budget, None if pool is None else Pool(self.run.data))
+
+    def _budget(self, part: float, share: float, count: int) -> int:
+        """Iterations of each of `count` walks: `share` of all the run's, or as many as go into `part` of the seconds left."""
         if self.run.iterations is not None:
-            return int(self.run.iterations * share)
-        assert self.walk_s is not None
+            return int(self.run.iterations * share / count)
         if self.speed == 0.0:
             self.speed = _speed(self.engine, self.scale)
-            self._better()
-        left_s = self.walk_s - (time.monotonic() - self.began_s)
-        return max(1, int(self.speed * left_s * share / sum(s for s, _ in self.phases[n:])))
+        turns = -(-count // self.lanes.count)
+        return int(self.speed * self._left_s() * part / turns)
 
-    def _walk(self, budget: int, *, fresh: bool) -> Iterator[News]:
-        """One anneal, in slices between which the caller is heard and the pool filled."""
-        hot = (HOT if fresh else WARM) * self.scale
-        temperature, cooling = hot, (COLD * self.scale / hot) ** (1.0 / max(budget, 1))
-        cool = (1.0 - HEATED) * budget
-        slice_, look = FIRST_SLICE, max(1, budget // LOOKS)
-        while budget > 0 and not self.stop():
-            slice_s = time.monotonic()
-            step = min(slice_, budget) if self.pool is None else min(slice_, budget, (budget - 1) % look + 1)
-            temperature = self.engine.anneal(step, temperature, cooling)
-            budget -= step
-            took_s = max(time.monotonic() - slice_s, 1e-6)
-            self.speed = 0.7 * self.speed + 0.3 * step / took_s if self.speed else step / took_s
-            slice_ = max(1, int(slice_ * min(4.0, SLICE_S / (took_s * slice_ / step))))
-            if self.pool is not None and budget % look == 0 and budget < cool:
-                self.pool.add(self.engine)
-            yield News(self.best if self._better() else None, self.best_cost, self.engine.iterations)
-            if self.walk_s is not None and time.monotonic() - self.began_s > self.walk_s:
+    def rounds(self, *, has_start: bool) -> Iterator[News]:
+        """One anneal in rounds, each in parts of the plan cut anew."""
+        chance = np.random.default_rng(self.run.seed)
+        present: Trips = self.best
+        hot = (WARM if has_start else HOT) * self.scale
+        drop = (COLD * self.scale / hot) ** (1.0 / ROUNDS)
+        total = len(self.run.data.jobs)
+        for n in range(ROUNDS):
+            cut = clusters(self.run.data, present, self._part_jobs(present), chance)
+            parts = [Part(self.run.data, ways, jobs) for ways, jobs in cut]
+            seeds = [(self.run.seed * 1009 + n) * 10007 + k for k in range(len(parts))]
+            engines = [Engine(part.data, seed, part.inward(present)) for part, seed in zip(parts, seeds, strict=True)]
+            whole = self._budget_of_round(n, engines[0])
+            walks = [
+                Walk(engine, hot * drop**n, hot * drop ** (n + 1), int(whole * len(part.jobs) / total))
+                for part, engine in zip(parts, engines, strict=True)
+            ]
+            for _ in self.lanes.run(walks, self._over):
+                yield News(None, self.best_cost, self.done)
+            self._count(walks)
+            bests = {r: trip for part, walk in zip(parts, walks, strict=True) for r, trip in part.outward(walk.best).items()}
+            self.engine.load(bests)
+            if self._better():
+                yield News(self.best, self.best_cost, self.done)
+            if self._over():
                 return
+            present = self.best
+            if n + 1 < SETTLED * ROUNDS:
+                present = {r: t for p, e in zip(parts, engines, strict=True) for r, t in p.outward(e.present()).items()}
+
+    def _budget_of_round(self, n: int, engine: Engine) -> int:
+        """Iterations of all parts of round n together."""
+        if self.run.iterations is not None:
+            return self.run.iterations // ROUNDS
+        if self.speed == 0.0:
+            self.speed = _speed(engine, self.scale)
+        return int(self.speed * self.lanes.count * self._left_s() / (ROUNDS - n))
+
+    def _part_jobs(self, trips: Trips) -> int:
+        """How many jobs a part has at most."""
+        jobs, routes = len(self.run.data.jobs), max(1, len(trips))
+        return max(PART_JOBS, PART_ROUTES * jobs // routes)
+
+    def _together(self, walks: list[Walk]) -> Iterator[News]:
+        """Walks of the whole problem side by side, their best plans told as they come."""
+        before, cost = self.best, self.best_cost
+        for _ in self.lanes.run(walks, self._over):
+            best, found = leader(walks, self.best, self.best_cost)
+            better = found < self.best_cost
+            self.best, self.best_cost = best, found
+            yield News(best if better else None, found, self.done)
+        self._count(walks)
+        self.best, self.best_cost = leader(walks, before, cost)  # anew and in order: of equals the clock must not choose
+        yield News(self.best, self.best_cost, self.done)
+
+    def _recombine(self, pool: Pool | None) -> Iterator[News]:
+        """The best plan put together from the pool, if it is better."""
+        if pool is None:
+            return
+        self.engine.load(self.best)
+        found = pool.recombine(self.engine, self.effort, self.stop)
+        if found is not None:
+            self.engine.load(found)
+            if self._better():
+                yield News(self.best, self.best_cost, self.done)
 
     def _better(self) -> bool:
         """Takes the engine's best plan as the best of all, if it is."""
@@ -134,35 +200,40 @@ class _Spending:
         self.best, self.best_cost = self.engine.best(), self.engine.best_cost
         return True
 
-    def _recombine(self) -> Iterator[News]:
-        """Goes on from a better plan put together from the pool, if there is one, else from the best of all."""
-        found = None if self.pool is None else self.pool.recombine(self.engine, self.effort, self.stop)
-        if found is None:
-            return
-        self.engine.load(found)
-        if self._better():
-            yield News(self.best, self.best_cost, self.engine.iterations)
-        else:
-            self.engine.load(self.best)
+    def _count(self, walks: list[Walk]) -> None:
+        """Adds up what walks have done, and takes the speed from them."""
+        done, took_s = sum(walk.done for walk in walks), sum(walk.took_s for walk in walks)
+        self.done += done
+        if took_s > 0.0:
+            self.speed = done / took_s
+
+    def _left_s(self) -> float:
+        assert self.walk_s is not None
+        return max(0.0, self.walk_s - (time.monotonic() - self.began_s))
+
+    def _over(self) -> bool:
+        return self.stop() or (self.walk_s is not None and self._left_s() <= 0.0)
 
 
-def _phases(jobs: int, iterations: int | None, *, has_start: bool) -> list[tuple[float, bool]]:
-    """(share of the iterations, whether from scratch) of each anneal."""
+def _stages(iterations: int | None, *, has_start: bool) -> list[tuple[float, bool]]:
+    """(share of the iterations, whether from scratch) of each stage."""
     if has_start:
         return [(1.0, False)]
-    if jobs > LARGE or (iterations is not None and iterations < SHORTEST):
+    if iterations is not None and iterations < SHORTEST:
         return [(1.0, True)]
-    return [(share, n < FRESH) for n, share in enumerate(SHARES)]
+    return [(FRESH_SHARE, True)] + [((1.0 - FRESH_SHARE) / REHEATS, False)] * REHEATS
 
 
 def _speed(engine: Engine, scale: float) -> float:
-    """Iterations a second at a middling temperature, from a short trial."""
+    """Iterations a second at a middling temperature, from a short trial; the engine goes on from where it was."""
+    present = engine.present()
     engine.anneal(20, scale * WARM, 1.0)
     began_s = time.monotonic()
     trial = 0
-    while time.monotonic() - began_s < 0.1:
+    while time.monotonic() - began_s < TRIAL_S:
         engine.anneal(50, scale * WARM, 1.0)
         trial += 50
+    engine.load(present)
     return trial / (time.monotonic() - began_s)
 
 

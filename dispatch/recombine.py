@@ -27,26 +27,36 @@ class Pool:
         for kind in range(len(data.kind_at) - 1):
             self._kind[data.kind_ways[data.kind_at[kind] : data.kind_at[kind + 1]]] = kind
         self._empty = Engine(data, 0).state.sums[0, :, COST].copy()
-        self._found: dict[tuple[int, frozenset[int]], tuple[int, Trip]] = {}
+        self.found: dict[tuple[int, frozenset[int]], tuple[int, Trip]] = {}
 
     def add(self, engine: Engine) -> None:
         """Remembers the routes of the engine's present plan."""
         costs = engine.state.sums[0, :, COST] - self._empty
         for r, trip in engine.present().items():
             if engine.state.sums[0, r, JOBS] > 0:
-                key = (int(self._kind[r]), self._jobs(trip))
-                known = self._found.pop(key, None)
-                mine = (int(costs[r]), trip)
-                self._found[key] = mine if known is None or mine[0] < known[0] else known
-        while len(self._found) > MOST:
-            del self._found[next(iter(self._found))]
+                self._remember((int(self._kind[r]), self._jobs(trip)), (int(costs[r]), trip))
+        self._trim()
+
+    def _remember(self, key: tuple[int, frozenset[int]], mine: tuple[int, Trip]) -> None:
+        known = self.found.pop(key, None)
+        self.found[key] = mine if known is None or mine[0] < known[0] else known
+
+    def _trim(self) -> None:
+        while len(self.found) > MOST:
+            del self.found[next(iter(self.found))]
+
+    def take(self, other: Pool | None) -> None:
+        """Remembers what another pool of the same problem has found."""
+        for key, mine in ({} if other is None else other.found).items():
+            self._remember(key, mine)
+        self._trim()
 
     def recombine(self, engine: Engine, effort: float, stop: Callable[[], bool]) -> Trips | None:
         """A plan put together from the pool that costs less than the engine's present one; None when there is none."""
         self.add(engine)
         present = engine.present()
-        keys = list(self._found)
-        columns = tuple(Column(kind, tuple(sorted(jobs)), self._found[kind, jobs][0]) for kind, jobs in keys)
+        keys = list(self.found)
+        columns = tuple(Column(kind, tuple(sorted(jobs)), self.found[kind, jobs][0]) for kind, jobs in keys)
         rank = {key: at for at, key in enumerate(keys)}
         chosen = tuple(rank[int(self._kind[r]), self._jobs(trip)] for r, trip in present.items() if self._jobs(trip))
         served = {job for at in chosen for job in columns[at].jobs}
@@ -70,4 +80,4 @@ class Pool:
             kind: self.data.kind_ways[self.data.kind_at[kind] : self.data.kind_at[kind + 1]].tolist()
             for kind in {kind for kind, _ in keys}
         }
-        return {free[kind].pop(0): self._found[kind, jobs][1] for kind, jobs in keys}
+        return {free[kind].pop(0): self.found[kind, jobs][1] for kind, jobs in keys}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
@@ -46,23 +47,30 @@ def solve(
     seconds: float | None = 10.0,
     iterations: int | None = None,
     seed: int = 0,
+    threads: int = 1,
     on_progress: Callable[[Progress], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     start: Plan | None = None,
 ) -> Plan:
     """The best plan found in `seconds`, or in `iterations` when given; never worse than `start` as far as that still holds.
 
-    With `iterations` the same problem, seed and start give the same plan. `on_progress` is called in this thread when the plan
-    improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says True the
-    best plan so far is returned. The plan has passed `verify` and OR-Tools' own model of the problem (`authority`); raises
-    PlanRefused when it has not, which is a fault of the search. Plans told to `on_progress` have not been there yet. Crews and
-    precedence among jobs to come are searched for in rounds (`rounds`); `on_progress` then hears of each round.
+    With `iterations` the same problem, seed, start and `threads` give the same plan. `on_progress` is called in this thread when
+    the plan improves, at most some ten times a second; `should_stop` is asked every few hundredths of a second, and when it says
+    True the best plan so far is returned. The plan has passed `verify` and OR-Tools' own model of the problem (`authority`);
+    raises PlanRefused when it has not, which is a fault of the search. Plans told to `on_progress` have not been there yet.
+    Crews and precedence among jobs to come are searched for in rounds (`rounds`); `on_progress` then hears of each round.
     """
     ties = Ties(problem)
     stop = should_stop or _never
     if not ties.jobs:
         plan = _search(
-            problem, seconds=seconds, iterations=iterations, seed=seed, start=start, on_progress=on_progress, stop=stop, last=True
+            _Caller(stop, threads, on_progress),
+            problem,
+            seconds=seconds,
+            iterations=iterations,
+            seed=seed,
+            start=start,
+            last=True,
         )
         return approve(problem, plan)
     from dispatch.rounds import solve_tied  # noqa: PLC0415  # it builds on this module
@@ -75,47 +83,56 @@ def solve(
             on_progress(Progress(seconds=elapsed_s, jobs_served=plan.served, score=plan.score, plan=plan))
         return not stop()
 
-    search = partial(_search, stop=stop)
+    search = partial(_search, _Caller(stop, threads))
     limit_s = None if iterations is not None else seconds
     return approve(problem, solve_tied(ties, search, seconds=limit_s, iterations=iterations, seed=seed, start=start, tell=told))
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """What the caller lends and wants to hear."""
+
+    stop: Callable[[], bool]
+    threads: int
+    on_progress: Callable[[Progress], None] | None = None
+
+
 def _search(
+    caller: _Caller,
     problem: Problem,
     *,
     seconds: float | None,
     iterations: int | None,
     seed: int,
     start: Plan | None,
-    stop: Callable[[], bool],
-    on_progress: Callable[[Progress], None] | None = None,
     last: bool = False,
 ) -> Plan:
     """The kernel's walk, not judged yet; what is left out is explained only the `last` time."""
-    compiled = compile_problem(problem)
     began_s = time.monotonic()
+    compiled = compile_problem(problem)
     given = {} if start is None else visits_of(compiled, start)
     if not compiled.ways or not compiled.open_jobs:
         return assemble(compiled, given, seed=seed, explain=last)
     child.prepare()
     data = tables(compiled)
     floor = assemble(compiled, given, seed=seed)
-    run = Run(compiled, data, seed, None if iterations is not None else seconds, iterations)
+    left_s = None if seconds is None or iterations is not None else max(seconds / 4, seconds - (time.monotonic() - began_s))
+    run = Run(compiled, data, seed, left_s, iterations, caller.threads)
     best: Laid = given
     done, told_s = 0, -1.0
-    for news in spend(run, trips_of_visits(compiled, data, given) if given else None, stop):
+    for news in spend(run, trips_of_visits(compiled, data, given) if given else None, caller.stop):
         done = news.iterations
         if news.trips is not None:
             best = visits_of_trips(compiled, data, news.trips)
             elapsed_s = time.monotonic() - began_s
-            if on_progress is not None and elapsed_s - told_s > PROGRESS_S:
+            if caller.on_progress is not None and elapsed_s - told_s > PROGRESS_S:
                 told_s = elapsed_s
                 plan = assemble(compiled, best, seed=seed, iterations=done)
-                on_progress(Progress(seconds=elapsed_s, jobs_served=plan.served, score=plan.score, plan=plan))
+                caller.on_progress(Progress(seconds=elapsed_s, jobs_served=plan.served, score=plan.score, plan=plan))
     found = assemble(compiled, best, seed=seed, iterations=done)
     if found.score > floor.score:
         best = given
-    best, proved = _whole(compiled, data, best, stop) if last else (best, False)
+    best, proved = _whole(compiled, data, best, caller.stop) if last else (best, False)
     plan = assemble(compiled, best, seed=seed, iterations=done, explain=last)
     return structs.replace(plan, proved=proved)
 

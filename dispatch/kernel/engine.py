@@ -93,6 +93,12 @@ class Engine:
 
     def load(self, trips: Trips) -> None:
         """Makes these trips the present plan, and the best."""
+        longest = max((len(trip.items) for trip in trips.values()), default=0)
+        if longest + 4 > self.cap:
+            random, done = self.state.random, self.iterations
+            self.cap = min(len(self.data.jobs) + 3, longest + 4)
+            self.state = _blank(self.data, self.cap, 0, self.tuning)
+            self.state.random[:], self.state.cell[ITERATIONS] = random, done
         s, jobs = self.state, len(self.data.jobs)
         s.job[WAY_OF] = -1
         s.gap[0] = 0

@@ -164,6 +164,8 @@ def ruin(d: Data, s: State) -> bool:
         if s.cell[TOUCHED] >= strings:
             break
         j = seed if k < 0 else d.near[seed, k]
+        if j < 0:
+            break
         r = s.job[WAY_OF, j]
         if r < 0 or s.mark[TOUCHED_AT, r] >= 0:
             continue
@@ -268,7 +270,10 @@ def find_place(d: Data, s: State, j: int) -> None:
     s.cell[TOKEN] += 1
     s.cell[OFFER + PRICE], s.cell[OFFER + WAY], s.cell[OFFER + OPTION] = BIG, -1, 0
     for k in range(d.near.shape[1]):
-        r = s.job[WAY_OF, d.near[j, k]]
+        i = d.near[j, k]
+        if i < 0:
+            break
+        r = s.job[WAY_OF, i]
         if r >= 0 and s.mark[SEEN, r] != s.cell[TOKEN]:
             look(d, s, r, j)
     for k in range(d.kinds_near.shape[1]):

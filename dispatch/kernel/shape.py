@@ -89,7 +89,7 @@ class Data(NamedTuple):
     stock: Ints  # (m, k)
     ways: Ints  # (m, columns)
     jobs: Ints  # (n, columns)
-    near: Ints32  # (n, neighbours), nearest first
+    near: Ints32  # (n, neighbours), nearest first, -1 pads
     kind_at: Ints  # (kinds + 1,): ways that are alike, in `kind_ways`
     kind_ways: Ints  # (m,)
     kinds_near: Ints32  # (n, kinds looked at), -1 pads
