@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 
-from server import attachment_routes, events, intake_routes, kpi_routes, office_routes, openapi, record_routes
+from server import attachment_routes, events, intake_routes, kpi_routes, office_routes, openapi, record_routes, sales_routes
 from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
@@ -167,6 +167,7 @@ def create_app(
             *events.ROUTES,
             *intake_routes.ROUTES,
             *kpi_routes.ROUTES,
+            *sales_routes.ROUTES,
             *([attachment_routes.router()] if attachments else []),
         ],
         lifespan=[lifespan],

@@ -46,8 +46,13 @@ def line_cents(line: QuoteLine, discount_pct: float = 0) -> int:
 def totals(lines: Iterable[QuoteLine | None], discount_pct: float = 0, tax_pct: float = 0) -> Totals:
     """Net, tax and total of these lines, in cents."""
     net = sum(line_cents(line, discount_pct) for line in lines if line is not None)
-    tax = _rounded(net * _share(tax_pct))
+    tax = percent_of(net, tax_pct)
     return Totals(net, tax, net + tax)
+
+
+def percent_of(cents: int, pct: float) -> int:
+    """A percentage of an amount, rounded once, half away from zero."""
+    return _rounded(cents * _share(pct))
 
 
 def totals_of(quote: Quote) -> Totals:
@@ -72,7 +77,7 @@ def breaches(quote: Quote, prices: Mapping[str, Price], limit_pct: float) -> lis
         if line.quantity < 1:
             found.append(f"{price.name}: a quantity of {line.quantity}")
         if unit < price.floor_cents:
-            found.append(f"{price.name}: {_money(_rounded(unit))} is below the floor of {_money(price.floor_cents)}")
+            found.append(f"{price.name}: {money(_rounded(unit))} is below the floor of {money(price.floor_cents)}")
         if price.list_cents > 0 and (off := 1 - unit / price.list_cents) > _share(limit_pct):
             found.append(f"{price.name}: {float(off * 100):.4g} % off the list, the limit is {limit_pct:g} %")
     if max(map(abs, msgspec.structs.astuple(totals_of(quote)))) > MAX_CENTS:
@@ -120,5 +125,6 @@ def _plain(pct: float) -> str:
     return format(Decimal(str(pct)).normalize(), "f")
 
 
-def _money(cents: int) -> str:
+def money(cents: int) -> str:
+    """Cents as people read them: 1234.50."""
     return f"{'-' if cents < 0 else ''}{abs(cents) // 100}.{abs(cents) % 100:02}"
