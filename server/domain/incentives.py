@@ -1,8 +1,8 @@
 """Credit for leads: a ledger that is only ever written on, by versions of a rule of the house.
 
 A lead's lines follow from its state: accrued while it is qualified, converted or won, confirmed once it is won and the win is
-proven (`server.domain.sales.is_proven`), in equal shares among its captors. A standing line that the state does not call for any more is
-clawed back by another one. A lead keeps the version of the rule by which it was first credited.
+proven (`server.domain.sales.is_proven`), in equal shares among its captors. A standing line that the state does not call for any
+more is clawed back by another one. A lead keeps the version of the rule by which it was first credited.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
