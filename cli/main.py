@@ -11,7 +11,7 @@ import sqlalchemy.exc
 import typer
 from rich.table import Table
 
-from cli import bench, dispatch
+from cli import bench, dispatch, replay
 from cli.common import Json, TenantName, console, inside, settings, tenant_id_of
 from cli.intake import export_command, import_command
 from cli.kpi import kpi_command
@@ -39,6 +39,7 @@ device_app = typer.Typer(help="Enrolled devices: who has seen what, and who may 
 app.add_typer(tenant_app, name="tenant", rich_help_panel="Set up")
 app.add_typer(user_app, name="user", rich_help_panel="Set up")
 app.add_typer(device_app, name="device", rich_help_panel="Operate")
+dispatch.app.command("replay")(replay.replay_day)
 app.add_typer(dispatch.app, name="dispatch", rich_help_panel="Run")
 app.add_typer(bench.app, name="bench", rich_help_panel="Develop")
 app.command("import", rich_help_panel="Set up")(import_command)

@@ -12,6 +12,7 @@ from dispatch.figures import Figures, figures
 from dispatch.formats import BadFile, Instance, read_instance
 from dispatch.plan import Plan, Route, Score, Unserved
 from dispatch.problem import Job, Place, Problem, Published, Worker
+from dispatch.replay import Event
 from dispatch.travel import TravelMatrix, estimate
 from dispatch.verify import Breach, verify
 
@@ -53,6 +54,29 @@ class Report(Struct, frozen=True, kw_only=True):
     seed: int
     iterations: int
     figures: Figures
+
+
+class DayReport(Struct, frozen=True, kw_only=True):
+    """A moving day as it went, beside a plan made with every request known (`static_…`): `future_ratio` is duration over duration.
+
+    Durations are in the file's own unit. `outings` counts the times somebody was called out again from home.
+    """
+
+    name: str
+    served: int
+    duration: float
+    static_served: int
+    static_duration: float
+    future_ratio: float
+    unserved: tuple[Unserved, ...]
+    verified: bool
+    breaches: tuple[Breach, ...]
+    outings: int
+    seconds_per_event: float
+    static_seconds: float
+    seed: int
+    events: tuple[Event, ...]
+    routes: tuple[Route, ...]
 
 
 _problem = msgspec.json.Decoder(ProblemFile)

@@ -87,6 +87,23 @@ def read_trsp(text: str, name: str) -> Instance:
     return Instance(name, problem, TRSP_SCALE, planar=True)
 
 
+def read_releases(text: str, instance: Instance) -> dict[str, int]:
+    """When requests become known, in the problem's seconds, from a `_rd_` file of technician routing.
+
+    Those known from the start are left out. Raises BadFile, also when a request is none of the instance's.
+    """
+    lines = text.splitlines()
+    try:
+        first = next(n for n, line in enumerate(lines) if line.split() == ["ID", "RD"]) + 1
+        rows = [(id_, int(moment)) for id_, moment in (line.split() for line in lines[first:] if line.strip())]
+    except (ValueError, StopIteration) as error:
+        raise BadFile(f"{instance.name}: no list of release times under a line ID RD ({error})") from error
+    strange = [id_ for id_, _ in rows if id_ not in instance.problem.job_index]
+    if strange:
+        raise BadFile(f"{instance.name}: there is no request {strange[0]}")
+    return {id_: moment * instance.scale for id_, moment in rows if moment >= 0}
+
+
 @dataclass(frozen=True, slots=True)
 class _TrspRow:
     id: str

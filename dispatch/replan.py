@@ -6,13 +6,16 @@ The past is facts: `Job.fact` for what has started or is done, `Problem.now_s` b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from dispatch.plan import Plan, Route, Stop
-from dispatch.problem import Problem
+from dispatch.problem import Break, Fact, Job, Parts, Problem, Shift, Worker
 from dispatch.solver import Progress, solve
+
+PLENTY = 1_000_000  # parts on the van of one who has been at a depot
 
 
 class Change(Struct, frozen=True, kw_only=True):
@@ -50,6 +53,88 @@ def repair(
         should_stop=should_stop,
         start=plan,
     )
+
+
+def under_way(problem: Problem, plan: Plan, now_s: int) -> dict[tuple[str, int], tuple[Stop, ...]]:
+    """By worker and shift the stops, beyond the problem's facts, that have begun by `now_s` when all goes by the plan.
+
+    People wait where they are and set out as late as the next start allows; whoever has set out goes where the plan sent them.
+    """
+    found = {}
+    for route in plan.routes:
+        begun: list[Stop] = []
+        pauses: list[Stop] = []
+        for stop in route.stops:
+            if stop.kind == "break":
+                pauses.append(stop)
+            elif stop.kind == "job" and problem.job(stop.job).fact is not None:
+                pauses = []
+            elif stop.start_s - stop.travel_s - sum(pause.end_s - pause.start_s for pause in pauses) < now_s:
+                begun += [*pauses, stop]
+                pauses = []
+            else:
+                break
+        begun += [pause for pause in pauses if pause.start_s < now_s]
+        if begun:
+            found[route.worker, route.shift] = tuple(begun)
+    return found
+
+
+def freeze(problem: Problem, plan: Plan, now_s: int) -> Problem:
+    """The problem as it is at `now_s`, all having gone by the plan: what is under way or done is a fact, nothing else sets out
+    before.
+
+    Breaks taken leave their shift. A call at a depot, or a break after which nothing has begun, becomes a job of its own that has
+    happened; who has called at a depot has every tool and any part from then on, on other shifts as well.
+    """
+    begun = under_way(problem, plan, now_s)
+    stops = {stop.job: (key, stop) for key, row in begun.items() for stop in row if stop.kind == "job"}
+    jobs = [job if job.id not in stops else structs.replace(job, fact=_fact(*stops[job.id])) for job in problem.jobs]
+    workers = {worker.id: worker for worker in problem.workers}
+    for (id_, shift), row in begun.items():
+        marks = _marks(problem, workers[id_], shift, row)
+        jobs += marks
+        workers[id_] = _after(problem, workers[id_], shift, row, len(marks))
+    return replace(problem, workers=tuple(workers.values()), jobs=tuple(jobs), now_s=now_s)
+
+
+def _fact(key: tuple[str, int], stop: Stop) -> Fact:
+    return Fact(worker=key[0], shift=key[1], start_s=stop.start_s, end_s=stop.end_s)
+
+
+def _marks(problem: Problem, worker: Worker, shift: int, row: Sequence[Stop]) -> list[Job]:
+    """Depot calls and a last break as jobs that have happened: they say where the worker is, and since when."""
+    marks = []
+    place = worker.shifts[shift].start_place
+    known = [job for job in problem.jobs if job.fact is not None and (job.fact.worker, job.fact.shift) == (worker.id, shift)]
+    if known:
+        place = max(known, key=lambda job: (job.fact.start_s, job.fact.end_s) if job.fact else (0, 0)).place
+    for n, stop in enumerate(row):
+        place = place if stop.kind == "break" else stop.place
+        if place is not None and (stop.kind == "depot" or (stop.kind == "break" and n == len(row) - 1)):
+            id_ = f"{stop.kind} of {worker.id} at {stop.start_s}"
+            fact = _fact((worker.id, shift), stop)
+            marks.append(Job(id=id_, place=place, duration_s=stop.end_s - stop.start_s, priority=None, fact=fact))
+    return marks
+
+
+def _after(problem: Problem, worker: Worker, shift: int, row: Sequence[Stop], marks: int) -> Worker:
+    """The worker once this has happened on the shift."""
+    day = worker.shifts[shift]
+    left: list[Break] = list(day.breaks)
+    for stop in row:
+        if stop.kind == "break":
+            left.remove(
+                next(b for b in left if b.earliest_s <= stop.start_s <= b.latest_s and b.duration_s == stop.end_s - stop.start_s)
+            )
+    most = None if day.max_jobs is None else day.max_jobs + marks
+    shifts: list[Shift] = list(worker.shifts)
+    shifts[shift] = structs.replace(day, breaks=tuple(left), max_jobs=most)
+    if any(stop.kind == "depot" for stop in row):
+        needs: Mapping[str, int] = {need.part: PLENTY for job in problem.jobs for need in job.parts}
+        tools = worker.tools.union(*(job.tools for job in problem.jobs))
+        worker = structs.replace(worker, tools=tools, parts=tuple(Parts(part, count) for part, count in sorted(needs.items())))
+    return structs.replace(worker, shifts=tuple(shifts))
 
 
 def difference(before: Plan, after: Plan, tolerance_s: int = 0) -> tuple[Change, ...]:
