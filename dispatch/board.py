@@ -14,9 +14,10 @@ from msgspec import structs
 from dispatch.compile import FAR_S, Alternative, Compiled, Way, compile_problem, shift_of, work_s
 from dispatch.kernel import insertion as kernel
 from dispatch.kernel.shape import BIG, Ints
+from dispatch.links import Ties
 from dispatch.plan import Plan, Route, Stop, Unserved
 from dispatch.problem import Job, Problem
-from dispatch.schedule import Visit, lay_out
+from dispatch.schedule import Visit, best_gaps, lay_out
 from dispatch.score import preference_price, route_costs, route_levels
 from dispatch.solver import Laid, assemble, visits_of
 
@@ -37,7 +38,8 @@ class Candidate:
 
 
 class Board:
-    """A plan that stands. Its visits keep their order and the windows they are in; only what lies between them gives way."""
+    """A plan that stands: visits keep their order and the windows they are in, and jobs tied to others (crews, precedence) their
+    moment."""
 
     def __init__(self, problem: Problem, plan: Plan) -> None:
         self.problem = problem
@@ -201,48 +203,48 @@ def _within(options: Sequence[Alternative], a: int, b: int) -> list[Alternative]
 
 
 def _visits(compiled: Compiled, plan: Plan) -> Laid:
-    """The plan's visits with the breaks where it has them; a route whose times the problem no longer gives is laid out anew."""
+    """The plan's visits with the breaks where it has them; what the problem no longer allows is left out of its route."""
     ways = {(compiled.problem.workers[way.worker].id, way.shift): r for r, way in enumerate(compiled.ways)}
     rank = {compiled.problem.jobs[i].id: k for k, i in enumerate(compiled.open_jobs)}
+    tied = {job.id for job in Ties(compiled.problem).jobs}
     visits: dict[int, tuple[Sequence[Visit], Sequence[int] | None]] = {}
     stale = []
     for route in plan.routes:
         r = ways.get((route.worker, route.shift))
-        found = None if r is None else _as_published(compiled, rank, r, route)
-        if r is None or found is None:
+        happened = set() if r is None else {compiled.problem.jobs[i].id for i in compiled.ways[r].facts}
+        stops = [stop for stop in route.stops if stop.job not in happened]
+        row = [] if r is None else [_visit(compiled, rank, tied, r, stop) for stop in stops if stop.kind != "break"]
+        chosen = tuple(visit for visit in row if visit is not None)
+        gaps = None if r is None or len(chosen) < len(row) else _breaks_of(compiled, compiled.ways[r], route, stops, chosen)
+        if r is None or gaps is None:
             stale.append(route)
-        elif found[0]:
-            visits[r] = found
+        elif chosen:
+            visits[r] = (chosen, gaps)
     return visits if not stale else {**visits_of(compiled, structs.replace(plan, routes=tuple(stale))), **visits}
 
 
-def _as_published(
-    compiled: Compiled, rank: Mapping[str, int], r: int, route: Route
-) -> tuple[tuple[Visit, ...], tuple[int, ...]] | None:
-    """The route's visits and gaps of breaks, if they give exactly its times."""
-    way = compiled.ways[r]
-    happened = {compiled.problem.jobs[i].id for i in way.facts}
-    stops = [stop for stop in route.stops if stop.job not in happened]
-    row = [_visit(compiled, rank, r, stop) for stop in stops if stop.kind != "break"]
-    chosen = tuple(visit for visit in row if visit is not None)
-    gaps = _gaps(compiled, way, route, stops) if len(chosen) == len(row) else None
-    laid = None if gaps is None else lay_out(compiled.problem, way, chosen, gaps)
-    return None if gaps is None or laid is None or _moments(laid) != _moments(route) else (chosen, gaps)
+def _breaks_of(
+    compiled: Compiled, way: Way, route: Route, stops: Sequence[Stop], chosen: Sequence[Visit]
+) -> tuple[int, ...] | None:
+    """The gaps of the breaks as the route has them, or the best ones; None when the visits keep no times."""
+    gaps = _gaps(compiled, way, route, stops)
+    if gaps is not None and lay_out(compiled.problem, way, chosen, gaps) is not None:
+        return gaps
+    return best_gaps(compiled.problem, way, chosen)
 
 
-def _moments(route: Route) -> list[tuple[str, str, int]]:
-    return [(stop.kind, stop.job, stop.start_s) for stop in route.stops]
-
-
-def _visit(compiled: Compiled, rank: Mapping[str, int], r: int, stop: Stop) -> Visit | None:
-    """The stop as a visit in the interval that holds its start; None when it has none or may not be there."""
+def _visit(compiled: Compiled, rank: Mapping[str, int], tied: set[str], r: int, stop: Stop) -> Visit | None:
+    """The stop as a visit in the interval that holds its start, a tied job's at its moment; None when it may not be there."""
     if stop.kind == "depot":
         return Visit(-1, stop.place, -FAR_S, FAR_S) if stop.place in compiled.problem.depots else None
     k = rank.get(stop.job)
-    if k is None or not compiled.ok[r, k]:
+    if k is None:
         return None
     interval = next((o for o in compiled.alternatives[k] if o.start_s <= stop.start_s <= o.end_s), None)
-    return None if interval is None else Visit(compiled.open_jobs[k], stop.place, interval.start_s, interval.end_s)
+    if interval is None or not (compiled.ok[r, k] or stop.job in tied):
+        return None
+    held = (stop.start_s, stop.start_s) if stop.job in tied else (interval.start_s, interval.end_s)
+    return Visit(compiled.open_jobs[k], stop.place, *held)
 
 
 def _gaps(compiled: Compiled, way: Way, route: Route, stops: Sequence[Stop]) -> tuple[int, ...] | None:

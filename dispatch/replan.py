@@ -7,6 +7,7 @@ The past is facts: `Job.fact` for what has started or is done, `Problem.now_s` b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from msgspec import Struct, structs
@@ -84,15 +85,21 @@ def freeze(problem: Problem, plan: Plan, now_s: int) -> Problem:
     """The problem as it is at `now_s`, all having gone by the plan: what is under way or done is a fact, nothing else sets out
     before.
 
-    Breaks taken leave their shift. A call at a depot, or a break after which nothing has begun, becomes a job of its own that has
-    happened; who has called at a depot has every tool and any part from then on, on other shifts as well.
+    Breaks taken leave their shift. A call at a depot, a break after which nothing has begun, and a crew's job for all but one of it
+    become jobs of their own that have happened. Who has called at a depot has every tool and any part from then on, on other shifts
+    as well.
     """
     begun = under_way(problem, plan, now_s)
-    stops = {stop.job: (key, stop) for key, row in begun.items() for stop in row if stop.kind == "job"}
+    stops: dict[str, tuple[tuple[str, int], Stop]] = {}
+    for key, row in begun.items():
+        for stop in row:
+            if stop.kind == "job":
+                stops.setdefault(stop.job, (key, stop))
     jobs = [job if job.id not in stops else structs.replace(job, fact=_fact(*stops[job.id])) for job in problem.jobs]
     workers = {worker.id: worker for worker in problem.workers}
     for (id_, shift), row in begun.items():
-        marks = _marks(problem, workers[id_], shift, row)
+        elsewhere = {stop.job for stop in row if stop.kind == "job" and stops[stop.job][0] != (id_, shift)}
+        marks = _marks(problem, workers[id_], shift, row, elsewhere)
         jobs += marks
         workers[id_] = _after(problem, workers[id_], shift, row, len(marks))
     return replace(problem, workers=tuple(workers.values()), jobs=tuple(jobs), now_s=now_s)
@@ -102,8 +109,8 @@ def _fact(key: tuple[str, int], stop: Stop) -> Fact:
     return Fact(worker=key[0], shift=key[1], start_s=stop.start_s, end_s=stop.end_s)
 
 
-def _marks(problem: Problem, worker: Worker, shift: int, row: Sequence[Stop]) -> list[Job]:
-    """Depot calls and a last break as jobs that have happened: they say where the worker is, and since when."""
+def _marks(problem: Problem, worker: Worker, shift: int, row: Sequence[Stop], elsewhere: AbstractSet[str]) -> list[Job]:
+    """Depot calls, a last break, and crews' jobs that are facts of another, as jobs that happened: they say where the worker is."""
     marks = []
     place = worker.shifts[shift].start_place
     known = [job for job in problem.jobs if job.fact is not None and (job.fact.worker, job.fact.shift) == (worker.id, shift)]
@@ -111,8 +118,9 @@ def _marks(problem: Problem, worker: Worker, shift: int, row: Sequence[Stop]) ->
         place = max(known, key=lambda job: (job.fact.start_s, job.fact.end_s) if job.fact else (0, 0)).place
     for n, stop in enumerate(row):
         place = place if stop.kind == "break" else stop.place
-        if place is not None and (stop.kind == "depot" or (stop.kind == "break" and n == len(row) - 1)):
-            id_ = f"{stop.kind} of {worker.id} at {stop.start_s}"
+        telling = stop.kind == "depot" or stop.job in elsewhere or (stop.kind == "break" and n == len(row) - 1)
+        if place is not None and telling:
+            id_ = f"{stop.job or stop.kind} of {worker.id} at {stop.start_s}"
             fact = _fact((worker.id, shift), stop)
             marks.append(Job(id=id_, place=place, duration_s=stop.end_s - stop.start_s, priority=None, fact=fact))
     return marks

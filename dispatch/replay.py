@@ -158,7 +158,7 @@ def _gone_home(day: _Day, worker: Worker, key: Key, facts: list[Fact], now_s: in
         shift, start_s=min(home_s, shift.end_s), start_place=shift.end_place, end_place=shift.end_place, max_jobs=most
     )
     day.outings.setdefault(worker.id, []).append(again)
-    ended = structs.replace(shift, max_jobs=len(facts))
+    ended = structs.replace(shift, max_jobs=len(facts), breaks=())
     shifts = (*worker.shifts[: key[1]], ended, *worker.shifts[key[1] + 1 :], again)
     own = day.staff[worker.id]
     stock = {item.part: item.count for item in own.parts}

@@ -132,8 +132,8 @@ def _whole(problem: Problem, way: Way, visits: Sequence[Visit], gaps: Sequence[i
     chosen = list(zip(way.breaks, gaps, strict=True))
     earliest_s = max([way.earliest_s, *(breaks[b].earliest_s + breaks[b].duration_s for b, gap in chosen if gap == 0)])
     end_s = min([way.end_s, *(breaks[b].latest_s for b, gap in chosen if gap == len(visits) + 2)])
-    if earliest_s > way.latest_start_s:
-        return None
+    if earliest_s > way.latest_start_s or (way.facts and 0 in gaps):
+        return None  # a day that has begun has no time before it
     whole: Stretch | None = Stretch(0, earliest_s, way.latest_start_s)
     for visit, drive_s, _, pauses in _legs(problem, way, visits, gaps):
         left_s = drive_s

@@ -11,7 +11,6 @@ from dispatch.compile import FAR_S, Compiled
 from dispatch.kernel import search
 from dispatch.kernel.shape import (
     ABSENT,
-    BEGUN,
     BEST_LENGTH,
     BIG,
     CHOICE,
@@ -112,7 +111,7 @@ class Engine:
                     s.job[WAY_OF, item], s.job[CHOICE, item] = r, option
             for k, gap in enumerate(trip.gaps):
                 s.gap[0, r, gap] |= 1 << k
-        for r in np.flatnonzero(self.data.ways[:, BEGUN]).tolist():
+        for r in range(len(self.data.ways)):
             if r not in trips:
                 s.gap[0, r, 1] = (1 << int(self.data.ways[r, PAUSES])) - 1
         search.begin(self.data, s)

@@ -111,7 +111,7 @@ def label(rows: Rows, found: Found, r: int) -> None:
     earliest, latest_end = rows.ways[r, EARLIEST], rows.ways[r, LATEST_END]
     for k in range(count):
         if found.gap[k] == 0:
-            earliest = max(earliest, rows.pauses[r, k, PAUSE_FROM] + rows.pauses[r, k, PAUSE_S])
+            earliest = BIG if rows.ways[r, BEGUN] else max(earliest, rows.pauses[r, k, PAUSE_FROM] + rows.pauses[r, k, PAUSE_S])
         elif found.gap[k] == n + 2:
             latest_end = min(latest_end, rows.pauses[r, k, PAUSE_TO])
     latest_start = rows.ways[r, LATEST_START]

@@ -10,10 +10,34 @@ processor time) and left every plan as it was.
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 import numba
+
+HERE = Path(__file__).parent
+
+
+def _forget_other_editions(kept: Path) -> None:
+    """Removes machine code that was made from other sources than today's.
+
+    numba looks at a function's own file only, but what is compiled holds the constants and callees of all the others as well.
+    """
+    edition = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(HERE.glob("*.py")))).hexdigest()
+    stamp = kept / "edition"
+    with contextlib.suppress(OSError):
+        if stamp.exists() and stamp.read_text() == edition:
+            return
+        for code in kept.glob("*.nb[ic]"):
+            code.unlink(missing_ok=True)
+        kept.mkdir(exist_ok=True)
+        stamp.write_text(edition)
+
+
+_forget_other_editions(HERE / "__pycache__")
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -145,7 +145,9 @@ def node(d: Data, s: State, r: int, item: int) -> Stretch:
 
 @compiled
 def bounded(d: Data, r: int, whole: Stretch, before: int, behind: int) -> Stretch:
-    """A whole route with the breaks that are taken before it starts and after it has ended."""
+    """A whole route with the breaks that are taken before it starts, unless it has begun, and after it has ended."""
+    if before and d.ways[r, BEGUN]:
+        return (0, 0, -BIG)
     for k in range(d.ways[r, PAUSES]):
         if before & (1 << k):
             whole = join((0, d.ways[r, PAUSE + 3 * k + 0] + d.ways[r, PAUSE + 3 * k + 2], d.ways[r, LATEST_START]), whole)

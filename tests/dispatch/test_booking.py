@@ -1,5 +1,7 @@
 """One job more: its best place against trial, its price against the score, slots, and why a job is where it is."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -126,3 +128,18 @@ def test_the_commands(tiny, tmp_path):
     assert verify(problem, msgspec.json.decode(out.read_bytes(), type=type(plan))) == ()
     assert "100" in run.invoke(app, ["slots", *names, "new", "--hours", "4"]).stdout
     assert run.invoke(app, ["slots", *names, "none"]).exit_code == 2
+
+
+def test_a_crew_keeps_its_moment(tiny):
+    """A job put into a plan with a crew and a job that comes after another moves neither."""
+    staff = [tiny.worker("ann"), tiny.worker("bob", tiny.shift(home=60))]
+    jobs = [tiny.job("A", 30, 30, crew=2), tiny.job("B", 20, 20), tiny.job("C", 40, 20, after=frozenset({"B"}))]
+    problem = tiny.problem(staff, jobs)
+    plan = solve(problem, iterations=300)
+    assert plan.served == 3
+    found = insert(problem, plan, tiny.job("new", 35, 10))
+    assert found.plan.served == 4
+    assert verify(replace(problem, jobs=(*jobs, tiny.job("new", 35, 10))), found.plan) == ()
+    starts = [[(s.job, s.start_s) for r in p.routes for s in r.stops if s.job in ("A", "B", "C")] for p in (plan, found.plan)]
+    assert sorted(starts[0]) == sorted(starts[1])
+    assert insert(problem, plan, tiny.job("pair", 35, 10, crew=2)).rule == "crew"
