@@ -23,16 +23,26 @@ def numbers(text: str) -> list[int]:
 
 @app.command("dispatch")
 def dispatch(
-    suite: Annotated[str, typer.Option(help="trsp, vrptw, pcvrptw, field or growth.")],
-    seconds: Annotated[float, typer.Option(min=0.1, help="Search time of each plan.")] = 60.0,
+    suite: Annotated[str, typer.Option(help="trsp, vrptw, pcvrptw, field, realtime or growth.")],
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="Search time of each plan; every suite has its own default.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds, such as 1 or 1..3; of several the median counts.")] = "1",
-    only: Annotated[str, typer.Option(help="Only these rows, such as R109,C101.")] = "",
+    threads: Annotated[int, typer.Option(min=1, help="Threads of our search; peers have one.")] = 1,
+    only: Annotated[str, typer.Option(help="Only these rows, such as R109,C101 or 50x500.")] = "",
+    jobs: Annotated[int, typer.Option(min=1, help="Rows at a time, each in a process; 1 for honest times.")] = 1,
+    data: Annotated[Path, typer.Option(help="Where the public instances are.")] = Path("../shared/data"),
     json: Annotated[Path | None, typer.Option(help="Write rows, figures and protocol here.")] = None,
 ) -> None:
     """How good are the plans, how fast do they come, and beside whom?"""
-    from benchmarks.dispatch import plans  # noqa: PLC0415  # loads the planner and its peers, which other commands do without
+    from benchmarks.dispatch import suites  # noqa: PLC0415  # loads the planner and its peers, which other commands do without
 
-    raise typer.Exit(plans.run(suite, seconds, numbers(seeds), [name for name in only.split(",") if name], json))
+    try:
+        suites.measure(
+            suite, data=data, seconds=seconds, seeds=numbers(seeds), threads=threads, only=_names(only), jobs=jobs, json=json
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 @app.command("sync")

@@ -1,0 +1,73 @@
+"""How time to a first full plan and memory grow with the number of jobs."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from benchmarks.dispatch.days import day
+from benchmarks.dispatch.run import Ask, Row, Suite, values
+from dispatch import solve, verify
+
+SIZES = (100, 300, 1000, 3000, 10_000)
+JOBS_A_WORKER = 15
+
+
+def names(ask: Ask) -> list[str]:
+    """The sizes, in jobs."""
+    return ask.chosen([str(size) for size in SIZES])
+
+
+def row(ask: Ask, name: str) -> Row:
+    """One size; the process is fresh, so its peak memory is this size's."""
+    jobs = int(name)
+    before_mb = peak_mb()
+    problem = day(max(8, jobs // JOBS_A_WORKER), jobs)
+    made_mb = peak_mb()
+    began_s = time.perf_counter()
+    plan = solve(problem, iterations=1, seed=ask.seeds[0])
+    first_s = time.perf_counter() - began_s
+    assert not verify(problem, plan)
+    return {
+        "jobs": jobs,
+        "workers": len(problem.workers),
+        "first_plan_s": first_s,
+        "served": plan.served,
+        "peak_mb": peak_mb(),
+        "growth_mb": peak_mb() - before_mb,
+        "problem_mb": made_mb - before_mb,
+        "verified": True,
+    }
+
+
+def peak_mb() -> float:
+    """The most memory that this process ever held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+def figures(rows: Sequence[Row]) -> dict[str, object]:
+    """Slopes of the logarithms, by least squares over all sizes."""
+    found: dict[str, object] = {}
+    jobs = values(rows, "jobs")
+    for key in ("first_plan_s", "growth_mb"):
+        numbers = values(rows, key)
+        if len(numbers) > 1 and min(numbers) > 0:
+            found[f"{key}_exponent"] = float(np.polyfit(np.log(jobs), np.log(numbers), 1)[0])
+    return found
+
+
+SUITE = Suite(
+    words="""Generated days (seed 7) with a worker for 15 jobs: seconds from a problem in memory to a plan that verify and OR-
+        Tools' model accept, with every job placed greedily and one iteration of search; the compiled search is loaded. Each
+        size runs in a fresh process: peak_mb is all of it, growth_mb without what Python and the packages take. The exponents
+        are slopes of the logarithms.""",
+    names=names,
+    row=row,
+    figures=figures,
+    seconds=1.0,
+    alone=True,
+)
