@@ -15,7 +15,6 @@ from dispatch.files import DayReport, load
 from dispatch.formats import BadFile, read_releases
 from dispatch.replay import Event, replay
 
-
 console = Console()
 errors = Console(stderr=True)
 

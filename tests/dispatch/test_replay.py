@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from typer.testing import CliRunner
 
-from cli.dispatch import app
+from cli.main import app
 from dispatch import Break, verify
 from dispatch.files import DayReport
 from dispatch.formats import BadFile, read_instance, read_releases
@@ -95,10 +95,20 @@ def test_releases_are_read_and_the_command_plays_them(tmp_path):
     few = tmp_path / "few.txt"
     few.write_text("\n".join(["ID    RD", *(f"{id_} {at // instance.scale}" for id_, at in list(released.items())[:1])]))
     out = tmp_path / "day.json"
-    words = ["replay", str(TRSP / "RC207.txt"), "--releases", str(few), "--seconds-per-event", "0.1", "--static-seconds", "0.2"]
+    words = [
+        "dispatch",
+        "replay",
+        str(TRSP / "RC207.txt"),
+        "--releases",
+        str(few),
+        "--seconds-per-event",
+        "0.1",
+        "--static-seconds",
+        "0.2",
+    ]
     done = CliRunner().invoke(app, [*words, "--json", str(out)])
     assert done.exit_code == 0, done.output
     report = msgspec.json.decode(out.read_bytes(), type=DayReport)
     assert report.verified
     assert report.served + len(report.unserved) == 100
-    assert CliRunner().invoke(app, [*words[:2], "--releases", str(TRSP / "bks.csv")]).exit_code == 2
+    assert CliRunner().invoke(app, [*words[:3], "--releases", str(TRSP / "bks.csv")]).exit_code == 2
