@@ -1,20 +1,73 @@
-"""What sales asks over HTTP: the ledger of credit and its leaderboard."""
+"""What sales asks over HTTP: a quote on paper, the ledger of credit and its leaderboard."""
 
-from typing import Final
+import asyncio
+from typing import Any, Final
 
 import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromQuery
+from litestar.params import FromPath, FromQuery
 
 from server.devices import Admitted
 from server.domain.incentives import leaderboard, ledger, rule_records
 from server.problems import ProblemError
+from server.quote_pdf import QuotePage, render
+from server.storage.office import Tenant
+from server.storage.tables import FOREVER, projections
 from server.web import AnyRequest, admitted, answer_json, context_of
+from sync.entities import Quote, Signature
 from sync.entities.credit import balance, standing
-from sync.policies import MANAGERS, PEOPLE
+from sync.policies import MANAGERS, OFFICE, PEOPLE
 
 FOREVER_MS: Final = 2**52
+
+
+@get("/v1/quotes/{quote_id:str}/pdf")
+async def quote_pdf_route(request: AnyRequest, quote_id: FromPath[str]) -> Response[bytes]:
+    """A quote as PDF, for the office and for whoever holds its opportunity."""
+    device = await admitted(request, PEOPLE)
+    context = context_of(request)
+    async with context.office.of(device.tenant_id, snapshot=True) as tenant:
+        held = await tenant.record("quote", quote_id)
+        if held is None or not await _may_read(tenant, device, held.scope):
+            raise ProblemError(404, "There is no such record", f"quote {quote_id}", rule="not_found")
+        page = await _page(tenant, quote_id, msgspec.json.decode(held.fields, type=Quote))
+    names = {number: name for name, number in (await context.office.tenants()).items()}
+    page = msgspec.structs.replace(page, seller=names.get(device.tenant_id, ""), made_ms=context.now_ms())
+    content = await asyncio.to_thread(render, page)
+    shown = {"content-disposition": f'inline; filename="quote-{quote_id.replace(":", "-")}.pdf"'}
+    return Response(content, media_type="application/pdf", headers=shown)
+
+
+async def _may_read(tenant: Tenant, device: Admitted, scope: str) -> bool:
+    if device.author.role in OFFICE:
+        return True
+    return any(path.revoked == FOREVER for path in await tenant.paths(device.author.user, scope))
+
+
+async def _page(tenant: Tenant, quote_id: str, quote: Quote) -> QuotePage:
+    opportunity = await _fields(tenant, "opportunity", quote.opportunity)
+    account = await _fields(tenant, "account", opportunity.get("account"))
+    book = await _fields(tenant, "price_book", quote.price_book)
+    products = [line.product for line in quote.lines.values() if line is not None]
+    named = await tenant.rows("product", [projections["product"].c.id.in_(products)])
+    signature = await tenant.record("signature", quote.signature) if quote.signature else None
+    return QuotePage(
+        quote_id,
+        quote,
+        seller="",
+        customer=account.get("name", ""),
+        subject=opportunity.get("name", ""),
+        currency=book.get("currency", "USD"),
+        names={row.id: row.name for row in named},
+        signature=msgspec.json.decode(signature.fields, type=Signature) if signature else None,
+    )
+
+
+async def _fields(tenant: Tenant, entity: str, record_id: str | None) -> dict[str, Any]:
+    held = await tenant.record(entity, record_id) if record_id else None
+    fields: dict[str, Any] = msgspec.json.decode(held.fields) if held else {}
+    return fields
 
 
 @get("/v1/incentives")
@@ -62,4 +115,4 @@ def _of_whom(device: Admitted, user: str | None) -> str:
     return user or device.author.user
 
 
-ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (incentives_route, leaderboard_route)
+ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (quote_pdf_route, incentives_route, leaderboard_route)
