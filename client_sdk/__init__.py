@@ -11,6 +11,7 @@
 
 Reading: `get(Entity, id)`, `query(Entity, *conditions, order_by=, limit=)`, `watch(Entity | None)`.
 Writing: `edit(label)` gives a `Draft`: `create`, `set`, `inc`, `add`, `remove`, `append`, `edit_text`, `delete`.
+For sales: `capture_lead(Lead(...), visit=, offer=, photo=, agreed=)`, `answer_offer(id, status)`.
 Fate of the work: `outbox()`, `history()`, `parked()` with `retry(n)` and `discard(n)`, `conflicts()`, `status()`, `identity()`.
 Network: `await enrol(url, code, device_name)`, `await sync()`, `sync_in_background()`, woken by the server with `listen(...)`.
 Quotes: `quoting.draft(...)`, `send`, `sign`, `approve`, priced and checked on the device as the server will.
@@ -21,6 +22,7 @@ Local operations are plain calls, those that talk to the server are awaited. `do
 
 from client_sdk.attachments import Attachments, File, FileState, NotUploaded, Progress
 from client_sdk.background import BackgroundSync
+from client_sdk.capture import Agreed, Photo
 from client_sdk.draft import Draft
 from client_sdk.errors import (
     AlreadyEnrolled,
@@ -50,6 +52,7 @@ from client_sdk.wakeups import Wakeups
 from client_sdk.watch import Watch
 
 __all__ = [
+    "Agreed",
     "AlreadyEnrolled",
     "Attachments",
     "BackgroundSync",
@@ -72,6 +75,7 @@ __all__ = [
     "OutboxState",
     "Outgoing",
     "Parked",
+    "Photo",
     "Progress",
     "Rejected",
     "Replica",

@@ -12,9 +12,10 @@ from weakref import WeakSet
 
 import msgspec
 
-from client_sdk import ledger
+from client_sdk import capture, ledger
 from client_sdk.attachments import Attachments
 from client_sdk.background import BackgroundSync
+from client_sdk.capture import Agreed, Photo
 from client_sdk.draft import Draft
 from client_sdk.errors import NotEnrolled, SdkError, Unreadable, Wiped
 from client_sdk.items import (
@@ -37,7 +38,8 @@ from client_sdk.transport import Transport
 from client_sdk.wakeups import Wakeups
 from client_sdk.watch import Hub, Watch, hub_of
 from sync.codec import decode_body, decode_transaction
-from sync.entities import Conflict
+from sync.entities import Conflict, Lead
+from sync.entities.flows import OfferStatus
 from sync.ids import RANDOM_BYTES, ulid
 from sync.protocol import Enrolled, Outcome
 from sync.schema import REGISTRY, Body, Entity, EntitySpec
@@ -147,6 +149,26 @@ class Replica:
         yield draft
         if draft.changes:
             self._hub.edited(ledger.commit(self._store, draft, self._clock()))
+
+    def capture_lead(
+        self,
+        lead: Lead,
+        *,
+        visit: str | None = None,
+        offer: str | None = None,
+        photo: Photo | None = None,
+        agreed: Agreed | None = None,
+    ) -> str:
+        """Somebody needs something: one transaction with the lead, its photo and the proof of consent; returns the lead's id.
+
+        From the `visit` (an appointment) come account, site and asset; from the `offer`, which is thereby taken, product and
+        estimate; what `lead` says itself stands. Works offline. Raises `NotFound` if the replica does not hold visit or offer.
+        """
+        return capture.capture_lead(self, lead, self._clock(), visit=visit, offer=offer, photo=photo, agreed=agreed)
+
+    def answer_offer(self, offer: str, status: OfferStatus, words: str = "") -> None:
+        """The customer says no to an offer, or later, in these words. A yes is a lead: `capture_lead(..., offer=...)`."""
+        capture.answer_offer(self, offer, status, self._clock(), words)
 
     def new_id(self) -> str:
         """An id for a record or for an entry of an append-only list."""

@@ -267,7 +267,7 @@ class _Draft:
             clashes += self._late(push, staged, parsed)
         self._states |= staged
         for state in staged.values():
-            if state.before is None and state.spec.scope.field is None:
+            if _is_new_root(state):
                 self._made_by[state.scope] = push.author.user
         held = tuple(self._hold(push, n, at, stamp, state, clash) for at, (state, clash) in enumerate(clashes))
         kind = OutcomeKind.CONFLICT if held else OutcomeKind.MERGED if concurrent else OutcomeKind.APPLIED
@@ -304,6 +304,7 @@ class _Draft:
             push.bound
             and state.scope
             and not self._may(push.author.user, state.scope, spec, edit, is_new=not state.record.versions)
+            and not any(made.scope == state.scope and _is_new_root(made) for made in staged.values())
         ):
             raise Refused("not_found", f"there is no {spec.name} {edit.id}" if not edit.create else f"there is no {state.scope}")
         return state
@@ -368,6 +369,11 @@ class _Draft:
                 reason = f"{entity}:{record_id}"
                 yield from (LinkRow(link, reason, live=False) for link in sorted(was - now))
                 yield from (LinkRow(link, reason, live=True) for link in sorted(now - was))
+
+
+def _is_new_root(state: _State) -> bool:
+    """Whether the commit makes the record and with it a scope."""
+    return state.before is None and state.spec.scope.field is None
 
 
 def _body(stored: Stored) -> Body:
