@@ -39,7 +39,9 @@ STALE_CODE: Final = "TR001"
 """The SQLSTATE that `refuse_if_stale` raises."""
 
 MAX_GROUP: Final = 64
-RULED: Final = frozenset({"appointment", "conflict", "lead", "offer", "opportunity", "quote", "sales_order", "signature", "stock_move"})
+RULED: Final = frozenset(
+    {"appointment", "conflict", "lead", "offer", "opportunity", "quote", "sales_order", "signature", "stock_move"}
+)
 """Entities whose changes rules look at; see `server.rules`."""
 
 _log: Final = logging.getLogger(__name__)

@@ -1,8 +1,8 @@
 """Whether two records mean the same: blocking, then a scored comparison. Pure.
 
 The score is Fellegi and Sunter's ("A theory for record linkage", JASA 64, 1969): each compared field falls to a level of likeness,
-and adds log2(m ÷ u), where m and u are how often that level is seen among pairs that are the same and pairs that are not. A field that
-one side does not have says nothing. Likeness of words is measured by rapidfuzz, of sounds by jellyfish.
+and adds log2(m ÷ u), where m and u are how often that level is seen among pairs that are the same and pairs that are not. A field
+that one side does not have says nothing. Likeness of words is measured by rapidfuzz, of sounds by jellyfish.
 """
 
 import math
@@ -24,8 +24,8 @@ SAME_DAY_MS: Final = 86_400_000
 
 
 class Compared(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a field is compared. A likeness of at least `levels[i]` is level i, anything less the last one; `m` and `u` have one entry
-    for each level and one for that last."""
+    """How a field is compared. A likeness of at least `levels[i]` is level i, anything less the last one; `m` and `u` have one
+    entry for each level and one for that last."""
 
     field: str
     kind: str

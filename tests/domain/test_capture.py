@@ -3,14 +3,14 @@
 from pathlib import Path
 
 import pytest
-from tests.domain.house import NOW_MS, House
-from tests.domain.test_offers import planned, staffed
 
 from client_sdk import Agreed, FileState, NotFound, Offline, OutboxState, Photo
 from sync.entities import Attachment, Lead, Offer, Signature
 from sync.entities.flows import LeadStatus, OfferStatus
 from sync.entities.sales import Urgency
 from sync.protocol import OutcomeKind
+from tests.domain.house import NOW_MS, House
+from tests.domain.test_offers import planned, staffed
 
 
 async def test_one_call_from_a_visit_says_it_all(house: House, tmp_path: Path) -> None:

@@ -3,13 +3,13 @@
 from typing import Any
 
 import pytest
-from tests.domain.house import DAY_MS, HOUR_MS, NOW_MS, YEAR_MS, Clock, House
 
 from client_sdk import Replica, col
 from server.domain.offers import learn_affinity, refresh_offers
 from server.domain.ranking import Facts, Machine, OfferRule, Tally, Ware, acceptance, rank, wears_out
 from sync.entities import Appointment, Lead, Offer
 from sync.entities.flows import AppointmentStatus, OfferStatus
+from tests.domain.house import DAY_MS, HOUR_MS, NOW_MS, YEAR_MS, Clock, House
 from tests.server.wire import BareDevice, create
 
 VISIT_MS = NOW_MS + 2 * HOUR_MS
