@@ -121,7 +121,9 @@ def _anew(ask: Ask, noon: Problem, job: Job, with_it: Plan, repair_s: float) -> 
 
     found["repair_s"], mended = timed(lambda: repair(problem, with_it, seconds=repair_s, on_progress=watched("repair_better_s")))
     found["resolve_s"], fresh = timed(
-        lambda: solve(problem, seconds=ask.seconds, seed=ask.seeds[0], on_progress=watched("resolve_as_good_s"))
+        lambda: solve(
+            problem, seconds=ask.seconds, seed=ask.seeds[0], threads=ask.threads, on_progress=watched("resolve_as_good_s")
+        )
     )
     assert not verify(problem, mended)
     found["repair_never_worse"] = mended.score <= with_it.score

@@ -67,7 +67,7 @@ class Suite(msgspec.Struct, frozen=True, kw_only=True):
 
 def planned(ask: Ask, problem: Problem, seed: int) -> Plan:
     """Our plan, checked. Raises AssertionError when it does not hold, which `solve` never lets happen."""
-    plan = solve(problem, seconds=ask.seconds, seed=seed)
+    plan = solve(problem, seconds=ask.seconds, seed=seed, threads=ask.threads)
     breaches = verify(problem, plan)
     assert not breaches, breaches[0]
     return plan
