@@ -13,6 +13,7 @@ from rich.table import Table
 
 from cli import bench, dispatch, replay
 from cli.common import Json, TenantName, console, inside, settings, tenant_id_of
+from cli.forecast import forecast_command
 from cli.intake import export_command, import_command
 from cli.kpi import kpi_command
 from server.context import Context, database_url
@@ -45,6 +46,7 @@ app.add_typer(bench.app, name="bench", rich_help_panel="Develop")
 app.command("import", rich_help_panel="Set up")(import_command)
 app.command("export", rich_help_panel="Set up")(export_command)
 app.command("kpi", rich_help_panel="Run")(kpi_command)
+app.command("forecast", rich_help_panel="Run")(forecast_command)
 
 
 @app.command(rich_help_panel="Run")

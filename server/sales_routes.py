@@ -1,7 +1,7 @@
-"""What sales asks over HTTP: a quote on paper, the ledger of credit and its leaderboard."""
+"""What sales asks over HTTP: a quote on paper, the ledger of credit and its leaderboard, the forecast, the funnel and quotas."""
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
 import msgspec
 from litestar import Response, get
@@ -9,7 +9,9 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
 from server.devices import Admitted
+from server.domain.forecast import month_of
 from server.domain.incentives import leaderboard, ledger, rule_records
+from server.forecasting import Grouping, attainments, funnel_of, outlook, past_forecasts
 from server.problems import ProblemError
 from server.quote_pdf import QuotePage, render
 from server.storage.office import Tenant
@@ -17,7 +19,7 @@ from server.storage.tables import FOREVER, projections
 from server.web import AnyRequest, admitted, answer_json, context_of
 from sync.entities import Quote, Signature
 from sync.entities.credit import balance, standing
-from sync.policies import MANAGERS, OFFICE, PEOPLE
+from sync.policies import MANAGERS, OFFICE, PEOPLE, SALES
 
 FOREVER_MS: Final = 2**52
 
@@ -104,6 +106,57 @@ async def leaderboard_route(
         return answer_json(request, await leaderboard(tenant, from_ms, to_ms))
 
 
+@get("/v1/forecast")
+async def forecast_route(
+    request: AnyRequest, from_ms: FromQuery[int | None] = None, to_ms: FromQuery[int | None] = None, by: FromQuery[str] = "rep"
+) -> Response[bytes]:
+    """What a period brings (by default this month, UTC), in all and by `rep` or `team`; a rep sees their own."""
+    device = await admitted(request, SALES)
+    if by not in get_args(Grouping):
+        raise ProblemError(
+            400, "The forecast is not split so", f"it is by {' or '.join(get_args(Grouping))}", field="by", rule="enum"
+        )
+    now_ms = context_of(request).now_ms()
+    start_ms, end_ms = month_of(now_ms) if from_ms is None else (from_ms, month_of(max(0, from_ms))[1])
+    end_ms = end_ms if to_ms is None else to_ms
+    if not 0 <= start_ms < end_ms <= FOREVER_MS:
+        raise ProblemError(400, "The period has no length", "from_ms lies before to_ms", field="to_ms", rule="bounds")
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        return answer_json(request, await outlook(tenant, now_ms, (start_ms, end_ms), cast("Grouping", by), _only(device)))
+
+
+@get("/v1/forecast/backtest")
+async def backtest_route(request: AnyRequest, months: FromQuery[int] = 12) -> Response[bytes]:
+    """What the forecast would have said at the start of each past month, and what was won."""
+    device = await admitted(request, MANAGERS)
+    context = context_of(request)
+    async with context.office.of(device.tenant_id) as tenant:
+        return answer_json(request, await past_forecasts(tenant, context.now_ms(), max(1, min(months, 120))))
+
+
+@get("/v1/funnel")
+async def funnel_route(request: AnyRequest, from_ms: FromQuery[int] = 0, to_ms: FromQuery[int] = FOREVER_MS) -> Response[bytes]:
+    """How far the deals opened in a period came, and where they were lost; a rep sees their own."""
+    device = await admitted(request, SALES)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        return answer_json(request, await funnel_of(tenant, from_ms, to_ms, _only(device)))
+
+
+@get("/v1/quotas")
+async def quotas_route(request: AnyRequest, at_ms: FromQuery[int | None] = None) -> Response[bytes]:
+    """The quotas that run now or at a moment, and how much of each is reached; a rep sees their own."""
+    device = await admitted(request, SALES)
+    context = context_of(request)
+    async with context.office.of(device.tenant_id) as tenant:
+        found = await attainments(tenant, context.now_ms() if at_ms is None else at_ms, _only(device))
+    return answer_json(request, found)
+
+
+def _only(device: Admitted) -> str | None:
+    """Whose deals the asker may see: all, or their own."""
+    return None if _manages(device) else device.author.user
+
+
 def _manages(device: Admitted) -> bool:
     return device.author.role in MANAGERS
 
@@ -115,4 +168,12 @@ def _of_whom(device: Admitted, user: str | None) -> str:
     return user or device.author.user
 
 
-ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (quote_pdf_route, incentives_route, leaderboard_route)
+ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (
+    quote_pdf_route,
+    incentives_route,
+    leaderboard_route,
+    forecast_route,
+    backtest_route,
+    funnel_route,
+    quotas_route,
+)
