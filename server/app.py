@@ -12,7 +12,7 @@ import sqlalchemy.exc
 from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 
-from server import attachment_routes, events, intake_routes, kpi_routes, office_routes, openapi, record_routes, sales_routes
+from server import attachment_routes, events, intake_routes, kpi_routes, office_routes, openapi, plan_routes, record_routes, sales_routes
 from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
@@ -163,6 +163,7 @@ def create_app(
         [
             *(sync_route, enrol_route, renew_route, schema_route, health_route),
             *office_routes.ROUTES,
+            *plan_routes.ROUTES,
             *record_routes.ROUTES,
             *events.ROUTES,
             *intake_routes.ROUTES,

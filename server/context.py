@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import procrastinate
 
 from server.door import Door
+from server.plan_request import PlanLimits
 from server.settings import Settings
 from server.storage import embedded
 from server.storage.migrate import migrate
@@ -35,6 +36,7 @@ class Context:
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
         self.door = Door(pool)
+        self.plan_limits = PlanLimits()
         self.wakeups = Wakeups(pool)
         self.door.on_commit = self.wakeups.note
 

@@ -33,9 +33,9 @@ async def _watch(job: procrastinate.JobContext, stop: threading.Event) -> None:
     stop.set()
 
 
-async def run_worker(context: Context, **options: Any) -> None:
-    """Work on jobs until cancelled, those of workers that died included."""
-    reviving = asyncio.create_task(_revive(context.jobs), name="revive")
+async def run_worker(context: Context, *, stalled_s: float = STALLED_S, **options: Any) -> None:
+    """Work on jobs until cancelled, those of workers included whose heart has not beaten for `stalled_s` seconds."""
+    reviving = asyncio.create_task(_revive(context.jobs, stalled_s), name="revive")
     try:
         await context.jobs.run_worker_async(
             additional_context={"context": context}, install_signal_handlers=False, listen_notify=True, **options
@@ -44,9 +44,9 @@ async def run_worker(context: Context, **options: Any) -> None:
         reviving.cancel()
 
 
-async def _revive(jobs: procrastinate.App) -> None:
+async def _revive(jobs: procrastinate.App, stalled_s: float) -> None:
     """Put back what a worker took and did not end: its heartbeat has stopped."""
     while True:
-        for job in await jobs.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_S):
+        for job in await jobs.job_manager.get_stalled_jobs(seconds_since_heartbeat=stalled_s):
             await jobs.job_manager.retry_job(job)
-        await asyncio.sleep(STALLED_S)
+        await asyncio.sleep(stalled_s)

@@ -1,4 +1,4 @@
-"""What the office asks over HTTP: devices, parked work, enrolment codes, plans."""
+"""What the office asks over HTTP: devices, parked work, enrolment codes."""
 
 from typing import Final, TypeVar
 
@@ -7,7 +7,6 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from server.planning import PlanRequest, start_plan
 from server.problems import ProblemError, malformed
 from server.repair import Repair, repair
 from server.tenants import create_code
@@ -68,7 +67,7 @@ async def parked_route(request: AnyRequest) -> Response[bytes]:
 async def repair_route(request: AnyRequest, device_no: FromPath[int], epoch: FromPath[int], n: FromPath[int]) -> Response[bytes]:
     """Apply parked work, mended or as it is, or discard it, together with what depends on it."""
     device = await admitted(request)
-    asked = await _decoded(request, Repair)
+    asked = await decoded(request, Repair)
     return answer_json(request, await repair(context_of(request), device.tenant_id, device_no, epoch, n, asked))
 
 
@@ -94,7 +93,7 @@ def _is_json(payload: bytes) -> bool:
 async def enrolment_route(request: AnyRequest) -> Response[bytes]:
     """A one-time code with which a user's device enrols."""
     device = await admitted(request, MANAGERS)
-    asked = await _decoded(request, NewCode)
+    asked = await decoded(request, NewCode)
     context = context_of(request)
     async with context.office.of(device.tenant_id) as tenant:
         known = await tenant.user(asked.user)
@@ -103,30 +102,7 @@ async def enrolment_route(request: AnyRequest) -> Response[bytes]:
     return answer_json(request, {"code": await create_code(context, device.tenant_id, asked.user)}, 201)
 
 
-@post("/v1/plans")
-async def plan_route(request: AnyRequest) -> Response[bytes]:
-    """Plan a stretch of time as a job of the worker; answers at once with the run's id."""
-    device = await admitted(request)
-    asked = await _decoded(request, PlanRequest)
-    run_id = await start_plan(context_of(request), device.tenant_id, asked)
-    return answer_json(request, {"id": run_id}, 202)
-
-
-@get("/v1/plans/{run_id:str}")
-async def plan_state_route(request: AnyRequest, run_id: FromPath[str]) -> Response[bytes]:
-    """How a run stands: its state, its progress so far and the best plan found."""
-    device = await admitted(request)
-    async with context_of(request).office.of(device.tenant_id) as tenant:
-        row = await tenant.plan(run_id)
-    if row is None:
-        raise ProblemError(404, "There is no such run", run_id, rule="not_found")
-    return answer_json(
-        request,
-        {"id": row.id, "state": row.state, "progress": row.progress, "best": row.best, "error": row.error, "request": row.request},
-    )
-
-
-async def _decoded(request: AnyRequest, kind: type[T]) -> T:
+async def decoded(request: AnyRequest, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(await body_of(request), type=kind)
     except msgspec.DecodeError as error:
@@ -140,6 +116,4 @@ ROUTES: Final[list[HTTPRouteHandler]] = [
     repair_route,
     board_route,
     enrolment_route,
-    plan_route,
-    plan_state_route,
 ]

@@ -1,6 +1,7 @@
 """Planning as a durable job: asked over HTTP, run by a worker outside the web process, readable while it runs."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final
@@ -8,46 +9,46 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from dispatch import Progress, solve, verify
-from server.author import write
+from dispatch import Plan, Progress, solve, verify
+from dispatch.figures import figures
+from dispatch.replan import difference
 from server.context import Context
+from server.plan_request import PlanRequest
+from server.problems import ProblemError
+from server.publishing import publish
+from server.storage import plans
 from server.storage.office import Office
 from server.storage.tables import projections
-from server.translate import PLANNABLE, STARTED, Day, changes, question
-from sync.protocol import OutcomeKind
+from server.translate import PLANNABLE, STARTED, Day, Question, imagined, question, standing
 
 TASK: Final = "plan"
-MAX_SECONDS: Final = 3_600
-
-
-class PlanRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Plan what falls into [start_ms, end_ms); times in milliseconds since 1970. `publish` writes the plan to the appointments."""
-
-    start_ms: int
-    end_ms: int
-    seconds: float = 10.0
-    seed: int = 0
-    publish: bool = True
-
-    def __post_init__(self) -> None:
-        if self.end_ms <= self.start_ms:
-            raise ValueError("end_ms must be after start_ms")
-        if not 0 < self.seconds <= MAX_SECONDS:
-            raise ValueError(f"seconds must be above 0 and at most {MAX_SECONDS}")
+WATCH_S: Final = 0.25
+ENDED: Final = frozenset({"done", "failed", "cancelled"})
 
 
 async def start_plan(context: Context, tenant_id: int, request: PlanRequest) -> str:
-    """Queue a run and return its id."""
-    run_id = context.new_id()
+    """Queue a run and return its id. Raises ProblemError where the tenant's limits forbid it."""
+    run_id, limits = context.new_id(), context.plan_limits
+    if request.seconds > limits.seconds:
+        detail = f"{request.seconds:g} s asked, {limits.seconds:g} s allowed"
+        raise ProblemError(422, "The run would take too long", detail, field="seconds", rule="plan_seconds")
     async with context.office.of(tenant_id) as tenant:
-        await tenant.add_plan(run_id, request, context.now_ms())
+        under_way = await plans.active(tenant)
+        if under_way >= limits.runs:
+            detail = f"{under_way} wait or are under way, {limits.runs} may"
+            raise ProblemError(429, "Too many planning runs at once", detail, rule="plan_runs")
+        jobs = await tenant.count("appointment", _of_days(request))
+        if jobs > limits.jobs:
+            detail = f"{jobs} appointments fall into the time, {limits.jobs} may be planned at once"
+            raise ProblemError(422, "Too many jobs for one run", detail, field="end_ms", rule="plan_jobs")
+        await plans.add(tenant, run_id, request, context.now_ms())
     await context.jobs.configure_task(TASK).defer_async(tenant_id=tenant_id, run_id=run_id)
     return run_id
 
 
-async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms: int) -> Day:
-    """All rows that the plan depends on, in one transaction."""
-    a, shift = projections["appointment"].c, projections["shift"].c
+def _of_days(request: PlanRequest) -> list[sa.ColumnElement[bool]]:
+    """What tells the appointments that a run plans."""
+    a = projections["appointment"].c
     overlaps = sa.or_(
         sa.and_(a.planned_start >= request.start_ms, a.planned_start < request.end_ms),
         sa.and_(
@@ -56,8 +57,14 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
             sa.func.coalesce(a.promised_to, request.end_ms) >= request.start_ms,
         ),
     )
+    return [a.status.in_([*PLANNABLE, *STARTED]), overlaps]
+
+
+async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms: int) -> Day:
+    """All rows that the plan depends on, in one transaction."""
+    shift = projections["shift"].c
     async with office.of(tenant_id, snapshot=True) as tenant:
-        appointments = await tenant.rows("appointment", [a.status.in_([*PLANNABLE, *STARTED]), overlaps])
+        appointments = await tenant.rows("appointment", _of_days(request))
         orders = await tenant.rows("work_order", [projections["work_order"].c.id.in_({row.work_order for row in appointments})])
         sites = await tenant.rows("site", [projections["site"].c.id.in_({row.site for row in orders})])
         versions = await tenant.versions("appointment", [row.id for row in appointments])
@@ -76,81 +83,125 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
 
 
 async def run_plan(context: Context, tenant_id: int, run_id: str, should_stop: Callable[[], bool]) -> None:
-    """Solve a queued run, checking the plan before anything of it is written. Safe to run again after a crash."""
+    """Solve a queued run, checking the plan before anything of it is written.
+
+    Safe to run again after a crash: it goes on from the best plan that was told.
+    """
     async with context.office.of(tenant_id) as tenant:
-        row = await tenant.plan(run_id)
-        if row is None or row.state in ("done", "failed"):
+        row = await plans.get(tenant, run_id)
+        if row is None or row.state in ENDED:
             return
-        await tenant.update_plan(run_id, state="running", progress=[])
+        await plans.update(tenant, run_id, state="running")
+    wished = _Wish(context, tenant_id, run_id, should_stop)
+    watching = asyncio.create_task(wished.watch())
     try:
-        ended = await _solve(context, tenant_id, run_id, msgspec.convert(row.request, PlanRequest), should_stop)
+        ended = await _solve(context, tenant_id, row, wished)
     except Exception as error:  # a job's outermost edge: whoever waits for the plan must hear of anything
         async with context.office.of(tenant_id) as tenant:
-            await tenant.update_plan(run_id, state="failed", error=repr(error), finished_ms=context.now_ms())
+            await plans.update(tenant, run_id, state="failed", error=repr(error), finished_ms=context.now_ms())
         raise
+    finally:
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
     async with context.office.of(tenant_id) as tenant:
-        await tenant.update_plan(run_id, **ended, finished_ms=context.now_ms())
+        await plans.update(tenant, run_id, **ended, finished_ms=context.now_ms())
 
 
-async def _solve(
-    context: Context, tenant_id: int, run_id: str, request: PlanRequest, should_stop: Callable[[], bool]
-) -> dict[str, Any]:
+class _Wish:
+    """What the office wishes of a run under way: nothing, the best plan so far (`take`), or an end without one (`cancel`)."""
+
+    def __init__(self, context: Context, tenant_id: int, run_id: str, aborted: Callable[[], bool]) -> None:
+        self._context, self._tenant_id, self._run_id, self._aborted = context, tenant_id, run_id, aborted
+        self._stop = threading.Event()
+        self.what = ""
+
+    def stops(self) -> bool:
+        """Asked by the solving thread."""
+        return self._stop.is_set() or self._aborted()
+
+    async def look(self) -> str:
+        async with self._context.office.of(self._tenant_id) as tenant:
+            row = await plans.news(tenant, self._run_id, 0)
+        self.what = "" if row is None or row.wish is None else row.wish
+        if self.what:
+            self._stop.set()
+        return self.what
+
+    async def watch(self) -> None:
+        while not await self.look():  # noqa: ASYNC110  # what is awaited happens in another process
+            await asyncio.sleep(WATCH_S)
+
+
+async def _solve(context: Context, tenant_id: int, row: Any, wished: _Wish) -> dict[str, Any]:
     """Search, check, publish; what the run's row says afterwards."""
+    request, run_id = msgspec.convert(row.request, PlanRequest), row.id
     day = await load_day(context.office, tenant_id, request, context.now_ms())
-    asked = question(day)
-    reporter = _Reporter(context, tenant_id, run_id)
+    if request.what_if is not None:
+        day = imagined(day, request.what_if)
+    asked = await asyncio.to_thread(question, day)
+    told, known = _told_before(row)
+    reporter = _Reporter(context, tenant_id, run_id, told)
     plan = await asyncio.to_thread(
         solve,
         asked.problem,
-        seconds=request.seconds,
+        seconds=max(0.1, request.seconds - reporter.spent_s),
         seed=request.seed,
         on_progress=reporter.note,
-        should_stop=should_stop,
+        should_stop=wished.stops,
+        start=known,
     )
     await reporter.finish()
     breaches = verify(asked.problem, plan)
-    found: dict[str, Any] = {
-        "plan": msgspec.to_builtins(plan),
-        "planned": plan.served,
-        "unserved": [{"appointment": u.job, "rule": u.rule, "reason": u.words, "nearest": u.nearest} for u in plan.unserved]
-        + [{"appointment": job, "rule": "position", "reason": why, "nearest": ""} for job, why in asked.left_out.items()],
-        "checked": not breaches,
-        "breaches": [msgspec.to_builtins(breach) for breach in breaches],
-        "adapted": [],
-    }
+    found = _found(asked, day, plan) | {"checked": not breaches, "breaches": [msgspec.to_builtins(b) for b in breaches]}
+    if await wished.look() == "cancel":
+        return {"state": "cancelled", "best": found, "error": None}
     if breaches:
         return {"state": "failed", "best": found, "error": "the checker refused the plan"}
-    if request.publish:
-        found["adapted"] = await _publish(context, tenant_id, run_id, day, plan)
+    if request.publish and request.what_if is None:
+        found["adapted"], found["withheld"] = await publish(context, tenant_id, run_id, request, day, plan)
     return {"state": "done", "best": found, "error": None}
 
 
-async def _publish(context: Context, tenant_id: int, run_id: str, day: Day, plan: Any) -> list[str]:
-    """Write the plan, each appointment for itself. Those that somebody moved meanwhile stay as they are and are returned."""
-    groups = [(change,) for change in changes(day, plan)]
-    if not groups:
-        return []
-    committed = await write(context, tenant_id, f"plan {run_id}", groups)
-    return [group[0].id for group, outcome in zip(groups, committed.outcomes, strict=True) if outcome.kind is OutcomeKind.PARKED]
+def _found(asked: Question, day: Day, plan: Plan) -> dict[str, Any]:
+    """The plan as it is told: itself, what it leaves out, its figures, and what is different from what stands."""
+    left = [{"appointment": u.job, "rule": u.rule, "reason": u.words, "nearest": u.nearest} for u in plan.unserved]
+    left += [{"appointment": job, "rule": "position", "reason": why, "nearest": ""} for job, why in asked.left_out.items()]
+    return {
+        "plan": msgspec.to_builtins(plan),
+        "planned": plan.served,
+        "unserved": left,
+        "figures": msgspec.to_builtins(figures(asked.problem, plan)),
+        "difference": msgspec.to_builtins(difference(standing(day), plan)),
+        "adapted": [],
+        "withheld": [],
+    }
+
+
+def _told_before(row: Any) -> tuple[list[dict[str, Any]], Plan | None]:
+    """What a run that a worker left unfinished had told: its progress, and its best plan."""
+    if not row.progress or not row.best:
+        return [], None
+    return list(row.progress), msgspec.convert(row.best["plan"], Plan)
 
 
 class _Reporter:
     """Carries progress from the solving thread to the run's row, the latest only."""
 
-    def __init__(self, context: Context, tenant_id: int, run_id: str) -> None:
+    def __init__(self, context: Context, tenant_id: int, run_id: str, told: list[dict[str, Any]]) -> None:
         self._context, self._tenant_id, self._run_id = context, tenant_id, run_id
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
-        self._progress: list[dict[str, Any]] = []
+        self._progress = told
+        self.spent_s: float = told[-1]["seconds"] if told else 0.0
         self._best: object = None
         self._writing: asyncio.Task[None] | None = None
 
     def note(self, news: Progress) -> None:
         """Called in the solving thread."""
         with self._lock:
-            self._progress.append(
-                {"seconds": round(news.seconds, 3), "served": news.jobs_served, "score": msgspec.to_builtins(news.score)}
-            )
+            seconds = round(self.spent_s + news.seconds, 3)
+            self._progress.append({"seconds": seconds, "served": news.jobs_served, "score": msgspec.to_builtins(news.score)})
             self._best = {"plan": msgspec.to_builtins(news.plan), "planned": news.jobs_served}
         self._loop.call_soon_threadsafe(self._start)
 
@@ -162,7 +213,7 @@ class _Reporter:
         with self._lock:
             progress, best = list(self._progress), self._best
         async with self._context.office.of(self._tenant_id) as tenant:
-            await tenant.update_plan(self._run_id, progress=progress, best=best)
+            await plans.update(tenant, self._run_id, progress=progress, **({} if best is None else {"best": best}))
 
     async def finish(self) -> None:
         if self._writing is not None:

@@ -16,7 +16,7 @@ import sqlalchemy.exc
 
 from server.author import Broken, write
 from server.context import Context
-from server.domain import incentives, leads, offers, quotes, sales, stock, visits
+from server.domain import incentives, leads, offers, plans, quotes, sales, stock, visits
 from server.domain.event import Clock, Event, Rule
 from server.storage.office import Tenant
 from server.storage.records import forget_answers
@@ -30,7 +30,7 @@ DAY_MS: Final = 86_400_000
 KEEP_TOMBSTONES_MS: Final = 90 * DAY_MS
 KEEP_ANSWERS_MS: Final = DAY_MS
 
-MODULES: Final = (incentives, leads, offers, quotes, sales, stock, visits)
+MODULES: Final = (incentives, leads, offers, plans, quotes, sales, stock, visits)
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     entity: tuple(rule for module in MODULES for rule in module.RULES.get(entity, ()))

@@ -57,6 +57,7 @@ async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     worker = await _start_worker(url) if with_worker else None
     try:
         async with opened(url, connections=settings.connections, migrated=True) as context, running_rules(context):
+            context.plan_limits = settings.plan_limits
             app = create_app(context, max_body_bytes=settings.max_body_bytes, attachments=_attachments(context, settings))
             config = uvicorn.Config(
                 app,

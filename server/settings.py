@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from server.plan_request import PlanLimits
+
 DEFAULT_HOME: Final = Path(".truckroll")
 
 
@@ -21,10 +23,14 @@ class Settings(msgspec.Struct, frozen=True):
     max_body_bytes: int = 16 * 1024 * 1024
     attachments_url: str = ""
     max_attachment_bytes: int = 512 * 1024 * 1024
+    plan_limits: PlanLimits = PlanLimits()
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "Settings":
-        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`. Raises ValueError naming the variable."""
+        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, and what `PlanLimits` reads.
+
+        Raises ValueError naming the variable.
+        """
         port = env.get("TRUCKROLL_PORT", str(cls.__struct_defaults__[3]))
         if not port.isdigit() or int(port) > 65_535:
             raise ValueError(f"TRUCKROLL_PORT is a port number from 0 to 65535, not {port!r}")
@@ -34,4 +40,5 @@ class Settings(msgspec.Struct, frozen=True):
             host=env.get("TRUCKROLL_HOST", "127.0.0.1"),
             port=int(port),
             attachments_url=env.get("TRUCKROLL_ATTACHMENTS", ""),
+            plan_limits=PlanLimits.read(env),
         )

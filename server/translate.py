@@ -6,7 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from dispatch import Break, Fact, Job, Place, Plan, Problem, Published, Shift, SkillHeld, SkillNeed, Window, Worker, estimate
+from dispatch.plan import Route, Score, Stop
 from server.author import update
+from server.plan_request import WhatIf
 from sync.entities.flows import AppointmentStatus as A
 from sync.protocol import Change
 
@@ -30,6 +32,7 @@ class Day(msgspec.Struct, frozen=True):
     shifts: Sequence[Any]
     bases: Mapping[str, int]
     """The seq at which each appointment was read."""
+    overtime_s: int = 0
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -75,6 +78,33 @@ def question(day: Day) -> Question:
         published=tuple(published),
     )
     return Question(problem, left_out)
+
+
+def imagined(day: Day, what_if: WhatIf) -> Day:
+    """The day as it might be."""
+    gone, off = set(what_if.without_technicians), set(what_if.without_appointments)
+    return msgspec.structs.replace(
+        day,
+        technicians=[row for row in day.technicians if row.id not in gone],
+        appointments=[row for row in day.appointments if row.id not in off],
+        overtime_s=what_if.overtime_s,
+    )
+
+
+def standing(day: Day) -> Plan:
+    """What the appointments say now, as a plan to compare with: who and when, nothing else."""
+    routes: dict[str, list[Stop]] = {}
+    for row in day.appointments:
+        if row.technician is not None and row.planned_start is not None:
+            start_s = _seconds(day, row.planned_start)
+            end_s = start_s + row.duration_s
+            routes.setdefault(row.technician, []).append(Stop(job=row.id, arrival_s=start_s, start_s=start_s, end_s=end_s))
+    laid = tuple(
+        Route(worker=who, shift=0, start_s=0, end_s=0, stops=tuple(sorted(stops, key=lambda stop: stop.start_s)), travel_s=0,
+              distance_m=0, duty_s=0)
+        for who, stops in routes.items()
+    )  # fmt: skip
+    return Plan(routes=laid, unserved=(), score=Score(promises=0, unserved=(), late=0, moves=0, cost=0))
 
 
 def changes(day: Day, plan: Plan) -> Iterable[Change]:
@@ -136,7 +166,12 @@ def _shift(day: Day, shift: Any, home: int | None) -> Shift:
     if shift.break_s and shift.break_earliest is not None and shift.break_latest is not None:
         breaks = (Break(_seconds(day, shift.break_earliest), _seconds(day, shift.break_latest), shift.break_s),)
     return Shift(
-        start_s=_seconds(day, shift.start), end_s=_seconds(day, shift.end), start_place=home, end_place=home, breaks=breaks
+        start_s=_seconds(day, shift.start),
+        end_s=_seconds(day, shift.end),
+        start_place=home,
+        end_place=home,
+        breaks=breaks,
+        overtime_s=day.overtime_s,
     )
 
 

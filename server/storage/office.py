@@ -20,7 +20,6 @@ from server.storage.tables import (
     exchange_log,
     link,
     parked,
-    plan_run,
     projections,
     record,
     rule_event,
@@ -107,6 +106,12 @@ class Tenant:
         table = projections[entity]
         query = sa.select(table).where(table.c.tenant_id == self.tenant_id, *where).order_by(table.c.id).limit(limit)
         return (await self.connection.execute(query)).all()
+
+    async def count(self, entity: str, where: Sequence[sa.ColumnElement[bool]] = ()) -> int:
+        """How many records of an entity there are."""
+        table = projections[entity]
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.tenant_id == self.tenant_id, *where)
+        return int((await self.connection.execute(query)).scalar_one())
 
     async def record(self, entity: str, record_id: str) -> Held | None:
         query = self._records().where(record.c.entity == entity, record.c.id == record_id)
@@ -329,20 +334,6 @@ class Tenant:
             .returning(rule_event.c.entity, rule_event.c.id)
         )
         return sorted({(row.entity, row.id) for row in await self.connection.execute(query)})
-
-    async def add_plan(self, run_id: str, request: object, now_ms: int) -> None:
-        await self.connection.execute(
-            sa.insert(plan_run).values(tenant_id=self.tenant_id, id=run_id, request=msgspec.to_builtins(request), created_ms=now_ms)
-        )
-
-    async def plan(self, run_id: str) -> sa.Row[Any] | None:
-        query = sa.select(plan_run).where(plan_run.c.tenant_id == self.tenant_id, plan_run.c.id == run_id)
-        return (await self.connection.execute(query)).first()
-
-    async def update_plan(self, run_id: str, **values: Any) -> None:
-        await self.connection.execute(
-            sa.update(plan_run).where(plan_run.c.tenant_id == self.tenant_id, plan_run.c.id == run_id).values(**values)
-        )
 
     async def begin_incarnation(self, incarnation: str) -> None:
         """After a restore from a backup: no cursor made before is believed, and devices send again what the backup lost."""

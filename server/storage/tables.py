@@ -196,6 +196,10 @@ plan_run: Final = sa.Table(
     sa.Column("error", sa.Text),
     sa.Column("created_ms", sa.BigInteger, nullable=False),
     sa.Column("finished_ms", sa.BigInteger),
+    sa.Column("wish", _text, comment="of the office: take the best so far, or cancel"),
+    sa.Column("withheld", JSONB(none_as_null=True), comment="changes of the plan that are not published yet"),
+    sa.Index("plan_run_withheld", "tenant_id", postgresql_where=sa.text("withheld is not null")),
+    sa.Index("plan_run_active", "tenant_id", postgresql_where=sa.text("state in ('queued', 'running')")),
 )
 
 upload: Final = sa.Table(

@@ -5,7 +5,10 @@ from typing import Any
 from conftest import Company
 from wire import BareDevice, create
 
-from server.planning import PlanRequest, load_day, run_plan, start_plan
+from server.plan_request import PlanRequest
+from server.planning import load_day, run_plan, start_plan
+from server.publishing import publish
+from server.storage import plans
 from server.translate import changes, question
 from sync.protocol import OutcomeKind
 
@@ -69,7 +72,7 @@ async def test_a_plan_is_solved_checked_and_written(company: Company) -> None:
     run_id = await start_plan(company.context, company.tenant_id, REQUEST)
     await run_plan(company.context, company.tenant_id, run_id, lambda: False)
     async with company.context.office.of(company.tenant_id) as tenant:
-        run = await tenant.plan(run_id)
+        run = await plans.get(tenant, run_id)
     assert run is not None
     assert (run.state, run.best["checked"], run.best["planned"]) == ("done", True, 2)
     assert {left["appointment"]: left["rule"] for left in run.best["unserved"]}.keys() == {"P3", "P4"}
@@ -87,13 +90,11 @@ async def test_what_a_dispatcher_moved_during_the_run_stays(company: Company) ->
     office = await office_with_work(company)
     day = await load_day(company.context.office, company.tenant_id, REQUEST, DAY)
     from dispatch import solve
-    from server.planning import _publish
 
     plan = solve(question(day).problem, seconds=0.3)
     moved = await office.push(office.update("appointment", "P2", technician="T2", planned_start=DAY + 8 * HOUR, pinned=True))
     assert moved.kind is OutcomeKind.APPLIED
-    adapted = await _publish(company.context, company.tenant_id, "run", day, plan)
-    assert adapted == ["P2"]
+    assert await publish(company.context, company.tenant_id, "run", REQUEST, day, plan) == (["P2"], [])
     rows = await appointments(company)
     assert (rows["P2"].technician, rows["P2"].planned_start, rows["P2"].planned_end) == ("T2", DAY + 8 * HOUR, None)
     assert rows["P1"].technician == "T1"
