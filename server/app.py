@@ -12,7 +12,17 @@ import sqlalchemy.exc
 from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 
-from server import attachment_routes, events, intake_routes, kpi_routes, office_routes, openapi, plan_routes, record_routes, sales_routes
+from server import (
+    attachment_routes,
+    events,
+    intake_routes,
+    kpi_routes,
+    office_routes,
+    openapi,
+    plan_routes,
+    record_routes,
+    sales_routes,
+)
 from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
