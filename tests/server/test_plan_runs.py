@@ -15,6 +15,7 @@ from live import PATIENCE_S, serving
 from test_planning import DAY, HOUR, appointments, office_with_work
 from wire import BareDevice
 
+from dispatch import warm_up
 from server.jobs import register, run_worker
 from server.plan_request import PlanLimits, PlanRequest
 from server.planning import TASK, start_plan
@@ -83,6 +84,7 @@ async def eventually(look: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def desk(company: Company) -> Desk:
+    await asyncio.to_thread(warm_up)  # the first use on a machine compiles, which is nothing to be waited for with patience
     return Desk(company, await office_with_work(company))
 
 
