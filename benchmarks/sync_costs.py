@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from server.author import create as made
 from server.author import write
 from server.context import Context, opened
-from server.devices import claim_of, enrol
+from server.devices import Gate, claim_of, enrol
 from server.exchange import exchange
 from server.storage import embedded
 from server.storage.pool import Connection, Pool
@@ -65,6 +65,7 @@ class Phone:
 
     def __init__(self, context: Context, pool: CountingPool, me: Enrolled) -> None:
         self.context, self.pool, self.me = context, pool, me
+        self.gate = Gate(pool)
         self.claim = claim_of(f"Bearer {me.token}")
         self.n = 0
         self.cursor: str | None = None
@@ -76,7 +77,9 @@ class Phone:
             self.n += 1
             transactions = [{"n": self.n, "stamp": now_ms * 1000, "wrote_ms": now_ms, "changes": list(changes)}]
         body = {"epoch": 1, "sent_ms": now_ms, "cursor": self.cursor, "first": max(self.n, 1), "transactions": transactions}
-        done = await exchange(self.pool, self.context.door, self.claim, msgspec.json.encode(body | {"limit": limit}), now_ms)
+        done = await exchange(
+            self.pool, self.gate, self.context.door, self.claim, msgspec.json.encode(body | {"limit": limit}), now_ms
+        )
         self.raw = done.reply
         return msgspec.json.decode(done.reply, type=Reply)
 

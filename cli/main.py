@@ -1,6 +1,5 @@
 """`truckroll`: serve, set up a company, look into it, plan, and see the demo."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +17,7 @@ from cli.intake import export_command, import_command
 from cli.kpi import kpi_command
 from server.context import Context, database_url
 from server.explain import Explanation, Unknown, explain
+from server.serve import run as run_for_ever
 from server.serve import serve as run_server
 from server.serve import work as run_work
 from server.storage.migrate import migrate as run_migrations
@@ -60,7 +60,7 @@ def serve(
     chosen = settings()
     chosen = msgspec.structs.replace(chosen, host=chosen.host if host is None else host, port=chosen.port if port is None else port)
     console.print(f"truckroll serves on http://{chosen.host}:{chosen.port} (Ctrl-C ends it)")
-    asyncio.run(run_server(chosen, with_worker=worker))
+    run_for_ever(run_server(chosen, with_worker=worker))
 
 
 @app.command(rich_help_panel="Run")
@@ -68,7 +68,7 @@ def worker() -> None:
     """Work on jobs (plans, rules). Start as many as you like, on any machine, with the same DATABASE_URL."""
     url = database_url(settings())
     run_migrations(url)
-    asyncio.run(run_work(url))
+    run_for_ever(run_work(url))
 
 
 @app.command(rich_help_panel="Operate")

@@ -13,7 +13,7 @@ from sync.merge import Refused
 from sync.overlay import overlay
 from sync.policies import Op
 from sync.protocol import Change, TextEdit
-from sync.schema import Body, Entity, EntitySpec, writable
+from sync.schema import Body, Entity, EntitySpec
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Change).decode
@@ -100,7 +100,7 @@ class Draft:
             field = spec.fields.get(name)
             if field is None:
                 raise Invalid(*key, name, "unknown_field", f"a {spec.name} has no field {name!r}")
-            if not writable(field, op, creating=False):
+            if op not in field.policy.ops:
                 raise Invalid(*key, name, "operation", f"the field is {field.policy.kind}: it does not take {op}")
         self._take(spec, _change(key, self._base(key), op, values, body, spec), values)
 

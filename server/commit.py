@@ -164,16 +164,15 @@ def keys_of(parsed: Iterable[Parsed]) -> frozenset[Key]:
     return frozenset(keys)
 
 
-def references(spec: EntitySpec, edit: Edit) -> Iterable[Key]:
+def references(spec: EntitySpec, edit: Edit) -> list[Key]:
     """The records that must exist for this edit: what its fields refer to, and the root of the scope that it joins."""
-    for field in spec.references:
-        value = edit.set.get(field.name)
-        if value is not None and field.refers:
-            yield field.refers, value
+    said = edit.set
+    found = [(field.refers, said[field.name]) for field in spec.references if field.refers and said.get(field.name) is not None]
     if edit.create and spec.scope.field and not spec.scope.kind:
-        kind, _, record_id = str(edit.set[spec.scope.field]).partition(":")
+        kind, _, record_id = str(said[spec.scope.field]).partition(":")
         if kind in REGISTRY:
-            yield kind, record_id
+            found.append((kind, record_id))
+    return found
 
 
 def scopes_wanted(push: Push, parsed: Iterable[Parsed], stored: Mapping[Key, Stored]) -> frozenset[str]:
@@ -276,9 +275,8 @@ class _Draft:
     def _late(self, push: Push, staged: Mapping[Key, _State], parsed: Parsed) -> Iterable[tuple[_State, Clash]]:
         """One open conflict for each scope that the author held once and holds no longer; it tells all that was done there."""
         label = parsed.transaction.label if parsed.transaction else ""
-        for scope in sorted({state.scope for state in staged.values() if state.mask}):
-            if self._reached.get((push.author.user, scope)) is not False:
-                continue
+        scopes = {state.scope for state in staged.values() if state.mask}
+        for scope in sorted(scope for scope in scopes if self._reached.get((push.author.user, scope)) is False):
             there = [(spec, edit) for spec, edit in parsed.edits if staged[spec.name, edit.id].scope == scope]
             done = [{"entity": spec.name, **msgspec.to_builtins(edit)} for spec, edit in there]
             held = {"user": push.author.user, "label": label, "changes": done}
@@ -288,8 +286,9 @@ class _Draft:
     def _state(self, spec: EntitySpec, edit: Edit, staged: Mapping[Key, _State], push: Push) -> _State:
         """The record as it stands now in this commit; raises `Refused` where the author may not know of it or its references."""
         key = (spec.name, edit.id)
-        for entity, record_id in references(spec, edit):
-            if not any((entity, record_id) in known for known in (staged, self._states, self._stored)):
+        for referred in references(spec, edit):
+            entity, record_id = referred
+            if not (referred in self._stored or referred in self._states or referred in staged):
                 raise Refused("reference", f"there is no {entity} {record_id}", _referring(spec, edit, entity, record_id))
             if edit.create and edit.set.get(spec.scope.field or "") in (record_id, f"{entity}:{record_id}"):
                 self._check_parent(staged, entity, record_id, spec.scope.field or "")
@@ -361,7 +360,7 @@ class _Draft:
     def links(self) -> Iterable[LinkRow]:
         """The links that records of this commit began or ceased to state."""
         for (entity, record_id), state in sorted(self._states.items()):
-            if state.mask:
+            if state.mask and state.spec.links_any:
                 was = frozenset[Link]()
                 if state.before and not state.before.deleted:
                     was = state.spec.links(record_id, _body(state.before))

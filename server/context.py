@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import procrastinate
 
+from server.devices import Gate
 from server.door import Door
 from server.plan_request import PlanLimits
 from server.settings import Settings
@@ -35,7 +36,7 @@ class Context:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
-        self.door = Door(pool)
+        self.gate, self.door = Gate(pool), Door(pool)
         self.plan_limits = PlanLimits()
         self.wakeups = Wakeups(pool)
         self.door.on_commit = self.wakeups.note

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from server.commit import Push
-from server.devices import Admitted, Claim, admit
+from server.devices import Admitted, Claim, Gate
 from server.door import Cloned, Door, Moved, past_outcomes
 from server.feed import Asked, Cursor, Pulled, idle, pull
 from server.problems import ProblemError, malformed
@@ -31,16 +31,15 @@ class Exchanged(msgspec.Struct, frozen=True):
     taken: int
 
 
-async def exchange(pool: Pool, door: Door, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
+async def exchange(pool: Pool, gate: Gate, door: Door, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
     """Serve one exchange. Raises `ProblemError`; then nothing of the request has been stored."""
     request = decode(body)
-    async with pool.connection(claim.tenant_id) as connection:
-        device = await admit(connection, claim)
+    device = await gate.admit(claim)
     _check(request, device)
     outcomes: tuple[Outcome, ...] = ()
     taken = device.last_n
     if request.transactions:
-        outcomes, taken = await _push(pool, door, claim, device, request, now_ms)
+        outcomes, taken = await _push(pool, gate, door, claim, device, request, now_ms)
     parts = [b'{"server_ms":%d,"taken":%d' % (now_ms, taken)]
     if outcomes:
         parts.append(b'"outcomes":' + msgspec.json.encode(outcomes))
@@ -86,7 +85,7 @@ def _check(request: Exchange, device: Admitted) -> None:
 
 
 async def _push(
-    pool: Pool, door: Door, claim: Claim, device: Admitted, request: Exchange, now_ms: int
+    pool: Pool, gate: Gate, door: Door, claim: Claim, device: Admitted, request: Exchange, now_ms: int
 ) -> tuple[tuple[Outcome, ...], int]:
     """Outcomes of every transaction sent, in order, and the number that the server has got to."""
     raws = [(n, bytes(raw)) for n, raw in enumerate(request.transactions, request.first)]
@@ -111,8 +110,7 @@ async def _push(
         try:
             committed = await door.submit(device.tenant_id, push)
         except Moved:
-            async with pool.connection(claim.tenant_id) as connection:
-                last_n = (await admit(connection, claim)).last_n
+            last_n = (await gate.admit(claim)).last_n
             continue
         return past + committed.outcomes, push.last_n
     raise ProblemError(503, "The device's log keeps moving", "another process of this app is sending", rule="busy")

@@ -73,7 +73,7 @@ class Server:
 
     def kill(self) -> None:
         """The process is gone: what it was doing stops between two statements, what it remembered is forgotten."""
-        doors = [task for task in asyncio.all_tasks() if task.get_name() == f"door-{self.tenant_id}"]
+        doors = [task for task in asyncio.all_tasks() if task.get_name() in (f"door-{self.tenant_id}", f"gate-{self.tenant_id}")]
         for task in (*self._running, *doors, self._ruling):
             if task is not None:
                 task.cancel()
@@ -121,7 +121,7 @@ class Server:
                 return 200, msgspec.json.encode(made)
             claim = claim_of(headers.get("Authorization"))
             self.sent_ms[claim.device_id, now_ms] = msgspec.json.decode(body, type=Exchange).sent_ms
-            done = await exchange(self._pool, self.context.door, claim, body, now_ms)
+            done = await exchange(self._pool, self.context.gate, self.context.door, claim, body, now_ms)
         except ProblemError as refused:
             return refused.problem.status, refused.body
         except _UNREACHABLE:

@@ -22,6 +22,8 @@ _transactions: Final = msgspec.json.Decoder(Transaction)
 encode_body: Final[Callable[[Any], bytes]] = _encoder.encode
 decode_body: Final[Callable[[bytes], dict[str, Any]]] = _objects.decode
 
+_BITS: Final = tuple(1 << index for index in range(64))
+
 _UNKNOWN: Final = re.compile(r"^Object contains unknown field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
 _MISSING: Final = re.compile(r"^Object missing required field `(?P<field>.*?)`(?: - at `\$(?P<at>.*)`)?$", re.DOTALL)
 _PLACED: Final = re.compile(r"^(?P<what>.*?)(?: - at (?:`key` in )?`\$(?P<at>.*)`)?$", re.DOTALL)
@@ -69,11 +71,14 @@ def decode_edit(spec: EntitySpec, change: Change) -> Edit:
     """The change with its values checked against the declaration. Raises `Refused`."""
     if change.delete and (change.create or any(getattr(change, op) is not msgspec.UNSET for op in Op)):
         raise Refused("operation", "a change that deletes a record does nothing else to it", "delete")
+    values = _whole(spec, change.set) if change.create else _values(spec, change.set)
+    if change.inc is change.add is change.remove is change.append is change.edit is msgspec.UNSET:
+        return Edit(change.id, change.base, change.create, values, delete=change.delete)
     edit = Edit(
         id=change.id,
         base=change.base,
         create=change.create,
-        set=_whole(spec, change.set) if change.create else _values(spec, change.set),
+        set=values,
         inc=_amounts(spec, change.inc),
         add=_lists(spec, change.add, str),
         remove=_lists(spec, change.remove, str),
@@ -101,9 +106,11 @@ def _checked(decoder: msgspec.json.Decoder[Any], raw: msgspec.Raw) -> dict[str, 
         values = _objects.decode(raw)
     except _UNREADABLE as error:
         raise refusal(error) from error
-    for name, value in values.items():
-        if isinstance(value, (dict, list)) and _deeper(value, MAX_DEPTH):
-            raise Refused("bounds", f"nested more than {MAX_DEPTH} deep", name)
+    said = bytes(raw)
+    if said.count(b"[") + said.count(b"{") > MAX_DEPTH:  # else it cannot be so deep
+        for name, value in values.items():
+            if _deeper(value, MAX_DEPTH):
+                raise Refused("bounds", f"nested more than {MAX_DEPTH} deep", name)
     return values
 
 
@@ -137,9 +144,7 @@ def _amounts(spec: EntitySpec, inc: Mapping[str, int | float] | msgspec.UnsetTyp
 
 def encode_versions(record: Record) -> bytes:
     """The record's versions, packed; those of the commit under way are the row's own."""
-    masks: dict[Version, int] = {}
-    for index, version in record.versions.items():
-        masks[version] = masks.get(version, 0) | 1 << index
+    masks = _masks(record.versions)
     groups = [
         (0 if v.seq == PENDING else v.seq, v.stamp, v.device, int(v.side), mask)
         for v, mask in sorted(masks.items(), key=lambda item: -item[0].seq)
@@ -151,6 +156,16 @@ def encode_versions(record: Record) -> bytes:
         for index, marks in record.adds.items()
     }
     return msgspec.msgpack.encode((groups, adds))
+
+
+def _masks(versions: Mapping[int, Version]) -> dict[Version, int]:
+    """The fields of each version, as bits."""
+    if len(set(map(id, versions.values()))) == 1:  # a record as it was made
+        return {next(iter(versions.values())): sum(map(_BITS.__getitem__, versions))}
+    masks: dict[Version, int] = {}
+    for index, version in versions.items():
+        masks[version] = masks.get(version, 0) | 1 << index
+    return masks
 
 
 class _Packed(msgspec.Struct, array_like=True):

@@ -6,6 +6,7 @@ of different fields never conflict at all. What happens then is the field's poli
 """
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from sync.clock import Stamp
 from sync.policies import Kind, Op, Role, Side, Verdict, Write, settle, side_of, surpasses
 from sync.protocol import Reason
-from sync.schema import EntitySpec, FieldSpec, canonical, entry_order, writable
+from sync.schema import REORDERED, Entity, EntitySpec, FieldSpec, canonical, entry_order
 from sync.text import merge_text
 
 PENDING: Final = 2**53
@@ -130,16 +131,42 @@ def _create(spec: EntitySpec, edit: Edit, author: Author, stamp: Stamp) -> Merge
         raise Refused("not_found", f"there is no {spec.name} {edit.id}")
     if author.role not in spec.create:
         raise Refused("writer", f"a {author.role} may not create a {spec.name}")
-    for name, value in edit.set.items():
-        field = spec.fields[name]
-        if not _same(value, field.default):
-            _check_writer(field, author)
-        flow = field.policy.flow
-        if flow and value != flow.initial and not flow.allows(flow.initial, value, author.role):
-            raise Refused("lifecycle", f"a new {spec.name} cannot start as {value!r}", name)
     version = Version(PENDING, stamp, author.device, author.side)
-    empty = Record(edit.id, 0, deleted=False, body={}, versions={EXISTENCE: version})
-    return _Editing(spec, empty, edit, author, stamp, creating=True).run()
+    body, versions, mask = dict(edit.set), {EXISTENCE: version}, 1 << EXISTENCE
+    plain = _plain(spec.cls, author.role)
+    for name, value in edit.set.items():
+        index = plain.get(name)
+        if index is None:
+            field = spec.fields[name]
+            _check_first(spec, field, value, author)
+            body[name] = canonical(field, value)
+            index = field.index
+        versions[index] = version
+        mask |= 1 << index
+    born = Record(edit.id, 0, deleted=False, body=body, versions=versions)
+    if edit.inc or edit.add or edit.remove or edit.append or edit.edit:
+        rest = msgspec.structs.replace(edit, set={})
+        return _Editing(spec, born, rest, author, stamp, mask=mask).run()
+    return Merged(born, mask)
+
+
+@cache
+def _plain(cls: type[Entity], role: Role) -> Mapping[str, int]:
+    """The index of each field that a creator of this role may set to whatever its type takes, and that holds it as it was said."""
+    return {
+        field.name: field.index
+        for field in cls.spec.fields.values()
+        if role in field.policy.writers and field.policy.flow is None and field.policy.kind not in REORDERED
+    }
+
+
+def _check_first(spec: EntitySpec, field: FieldSpec, value: Any, author: Author) -> None:
+    """Whether a new record may begin with this value."""
+    if not _same(value, field.default):
+        _check_writer(field, author)
+    flow = field.policy.flow
+    if flow and value != flow.initial and not flow.allows(flow.initial, value, author.role):
+        raise Refused("lifecycle", f"a new {spec.name} cannot start as {value!r}", field.name)
 
 
 def _delete(spec: EntitySpec, record: Record, edit: Edit, author: Author, stamp: Stamp) -> Merged:
@@ -180,25 +207,20 @@ def _check_writer(field: FieldSpec, author: Author) -> None:
 
 
 class _Editing:
-    """The state of one edit being applied: copies of the record's parts, and what has happened to them so far."""
+    """The state of one edit being applied: copies of the record's parts, and what has happened to them so far.
 
-    def __init__(
-        self, spec: EntitySpec, record: Record, edit: Edit, author: Author, stamp: Stamp, *, creating: bool = False
-    ) -> None:
-        self.spec, self.record, self.edit, self.author, self.stamp, self.creating = (
-            spec,
-            record,
-            edit,
-            author,
-            stamp,
-            creating,
-        )
+    `mask` has what the edit has done already, which is to create the record.
+    """
+
+    def __init__(self, spec: EntitySpec, record: Record, edit: Edit, author: Author, stamp: Stamp, *, mask: int = 0) -> None:
+        self.spec, self.record, self.edit, self.author, self.stamp = spec, record, edit, author, stamp
+        self.creating = bool(mask)
         self.version = Version(PENDING, stamp, author.device, author.side)
         self.me = (stamp, author.device)
         self.body = dict(record.body)
         self.versions = dict(record.versions)
         self.adds = record.adds
-        self.mask = 1 << EXISTENCE if creating else 0
+        self.mask = mask
         self.clashes: list[Clash] = []
         self.concurrent = False
 
@@ -237,9 +259,8 @@ class _Editing:
             raise Refused("unknown_field", f"{self.spec.name} has no field {name}", name)
         if op is Op.SET and _same(self._current(field), self.edit.set[name]):
             return field  # to say what stands already takes no right
-        if not (self.creating and op is Op.SET):
-            _check_writer(field, self.author)
-        if not writable(field, op, creating=self.creating):
+        _check_writer(field, self.author)
+        if op not in field.policy.ops:
             raise Refused("operation", f"{name} is {field.policy.kind}: it does not take {op!s}", name)
         return field
 
@@ -286,9 +307,7 @@ class _Editing:
 
     def _set(self, field: FieldSpec, value: Any) -> None:
         current = self._current(field)
-        if self.creating:
-            self._write(field, canonical(field, value))
-        elif field.policy.kind is Kind.KEYED:
+        if field.policy.kind is Kind.KEYED:
             self._set_keys(field, current, value)
         elif not _same(value, current):
             self._replace(field, current, canonical(field, value))

@@ -135,6 +135,11 @@ class EntitySpec(msgspec.Struct, frozen=True):
             return rule.kind
         return scope_name(rule.kind, body[rule.field]) if rule.kind else str(body[rule.field])
 
+    @property
+    def links_any(self) -> bool:
+        """Whether records of this entity may state links."""
+        return self.cls.links is not Entity.links
+
     def links(self, record_id: str, body: Body) -> frozenset[Link]:
         return frozenset(self.cls.links(record_id, body))
 
@@ -289,14 +294,13 @@ def _snake(name: str) -> str:
     return "".join(f"_{c.lower()}" if c.isupper() and at else c.lower() for at, c in enumerate(name))
 
 
-def writable(spec: FieldSpec, op: Op, *, creating: bool) -> bool:
-    """Whether the field's policy takes this operation; a new record may be given any value."""
-    return op in spec.policy.ops or (creating and op is Op.SET)
-
-
 def entry_order(entry: Mapping[str, Any]) -> tuple[Any, Any]:
     """Entries of an append-only list stand in the order of their time, where they have one, and then of their id."""
     return entry.get("at", 0), entry["id"]
+
+
+REORDERED: Final = frozenset({Kind.ADD_WINS, Kind.APPEND_ONLY, Kind.KEYED})
+"""Policies whose fields may hold a value in another form than it was said in."""
 
 
 def canonical(field: FieldSpec, value: Any) -> Any:

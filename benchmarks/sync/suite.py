@@ -18,6 +18,9 @@ from rich.table import Table
 
 from benchmarks.sync.endpoint import Endpoint
 from benchmarks.sync.floor import Floor
+from benchmarks.sync.peers.kinto import Kinto
+from benchmarks.sync.peers.pouchdb import PouchDB
+from benchmarks.sync.peers.rxdb import RxDB
 from benchmarks.sync.postgres import Postgres
 from benchmarks.sync.system import Failed, Figures, System
 from benchmarks.sync.truckroll import Truckroll
@@ -84,7 +87,14 @@ def run(*, short: bool, rounds: int, only: Sequence[str] = (), systems: Sequence
 
 def _systems(postgres: Postgres, home: Path, size: Size, only: Sequence[str]) -> list[System]:
     ours = Truckroll(postgres, home, size)
-    every: list[System] = [Floor(postgres, size), ours, Endpoint(postgres, home, ours)]
+    every: list[System] = [
+        Floor(postgres, size),
+        ours,
+        Endpoint(postgres, home, ours),
+        Kinto(postgres, home, size),
+        PouchDB(home, size),
+        RxDB(home, size),
+    ]
     return [system for system in every if not only or system.name in {*only, ours.name}]
 
 

@@ -13,13 +13,18 @@ from sync.links import CATALOGUE, LinkKind
 from sync.schema import REGISTRY, EntitySpec, FieldSpec
 
 PROBE: Final = """
-select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.enrolled_ms, u.role, u.active, c.seq, c.incarnation, c.horizon
-from device d
-join app_user u on u.tenant_id = d.tenant_id and u.id = d.user_id
-join clock c on c.tenant_id = d.tenant_id
-where d.tenant_id = $1 and d.id = $2
+select u.id, d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.enrolled_ms, d.role, d.active,
+    c.seq, c.incarnation, c.horizon
+from unnest($2::text[]) as u(id)
+cross join lateral (
+    select d.no, d.user_id, d.token_hash, d.status, d.epoch, d.last_n, d.enrolled_ms, m.role, m.active
+    from device d join app_user m on m.tenant_id = d.tenant_id and m.id = d.user_id
+    where d.tenant_id = $1 and d.id = u.id
+    limit 1
+) d
+cross join (select seq, incarnation, horizon from clock where tenant_id = $1) c
 """
-"""Who is this, and is there anything new? The one statement of an idle pull."""
+"""Who are these, and is there anything new? The one statement of an idle pull."""
 
 DEVICES: Final = "select no, epoch, last_n from device where tenant_id = $1 and no = any($2::int[])"
 
