@@ -68,7 +68,17 @@ async def _commit(
     strict: bool = False,
     trusted: bool = False,
 ) -> Committed:
-    """Number the transactions behind the end of the server's log, again if another process has just written there."""
+    """Number the transactions behind the end of the server's log, again if another process has just written there.
+
+    Within a process one writes after the other, or they would overtake each other for ever.
+    """
+    async with context.server_turns[tenant_id]:
+        return await _commit_in_turn(context, tenant_id, author, work, strict=strict, trusted=trusted)
+
+
+async def _commit_in_turn(
+    context: Context, tenant_id: int, author: Author, work: Sequence[tuple[str, tuple[Change, ...]]], *, strict: bool, trusted: bool
+) -> Committed:
     for _ in range(ATTEMPTS):
         async with context.office.of(tenant_id) as tenant:
             epoch, last_n = await tenant.device_end(SERVER_DEVICE_NO)

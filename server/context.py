@@ -1,7 +1,9 @@
 """What one server process holds while it runs: connections, the door, its clock and its source of randomness."""
 
+import asyncio
 import os
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -10,7 +12,7 @@ import procrastinate
 from server.devices import Gate
 from server.door import Door
 from server.plan_request import PlanLimits
-from server.settings import Settings
+from server.settings import Outgoing, Settings
 from server.storage import embedded
 from server.storage.migrate import migrate
 from server.storage.office import Office
@@ -38,6 +40,10 @@ class Context:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
         self.gate, self.door = Gate(pool), Door(pool)
         self.plan_limits = PlanLimits()
+        self.door = Door(pool)
+        self.plan_limits, self.outgoing = PlanLimits(), Outgoing()
+        self.server_turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By tenant, whose turn it is to write as the server (`server.author`)."""
         self.wakeups = Wakeups(pool)
         self.door.on_commit = self.wakeups.note
 

@@ -40,7 +40,19 @@ STALE_CODE: Final = "TR001"
 
 MAX_GROUP: Final = 64
 RULED: Final = frozenset(
-    {"appointment", "conflict", "lead", "offer", "opportunity", "quote", "sales_order", "signature", "stock_move"}
+    {
+        "appointment",
+        "case",
+        "conflict",
+        "contract",
+        "lead",
+        "offer",
+        "opportunity",
+        "quote",
+        "sales_order",
+        "signature",
+        "stock_move",
+    }
 )
 """Entities whose changes rules look at; see `server.rules`."""
 

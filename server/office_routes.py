@@ -1,20 +1,17 @@
 """What the office asks over HTTP: devices, parked work, enrolment codes."""
 
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from server.problems import ProblemError, malformed
+from server.problems import ProblemError
 from server.repair import Repair, repair
 from server.tenants import create_code
-from server.web import AnyRequest, admitted, answer_json, body_of, context_of
-from sync.codec import refusal
+from server.web import AnyRequest, admitted, answer_json, context_of, decoded
 from sync.policies import MANAGERS
-
-T = TypeVar("T")
 
 
 class NewCode(msgspec.Struct, frozen=True):
@@ -100,13 +97,6 @@ async def enrolment_route(request: AnyRequest) -> Response[bytes]:
     if known is None:
         raise ProblemError(404, "There is no such user", asked.user, field="user", rule="not_found")
     return answer_json(request, {"code": await create_code(context, device.tenant_id, asked.user)}, 201)
-
-
-async def decoded(request: AnyRequest, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(await body_of(request), type=kind)
-    except msgspec.DecodeError as error:
-        raise malformed(refusal(error)) from error
 
 
 ROUTES: Final[list[HTTPRouteHandler]] = [

@@ -11,12 +11,11 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from server.context import Context
-from server.office_routes import decoded
 from server.plan_request import PlanRequest
 from server.planning import ENDED, start_plan
 from server.problems import ProblemError
 from server.storage import plans
-from server.web import AnyRequest, admitted, answer_json, context_of
+from server.web import AnyRequest, admitted, answer_json, context_of, decoded
 
 LOOK_S: Final = 0.3
 QUIET_LOOKS: Final = 50

@@ -14,11 +14,10 @@ from litestar.params import FromPath, FromQuery
 
 from server.answers import Answer, once
 from server.devices import Admitted
-from server.problems import ProblemError, malformed
+from server.problems import ProblemError
 from server.records_api import MAX_BULK, Done, How, Item, spec_named, write_items
 from server.storage import records
-from server.web import AnyRequest, admitted, answer_json, body_of, context_of
-from sync.codec import refusal
+from server.web import AnyRequest, admitted, answer_json, body_of, context_of, decoded_as
 from sync.schema import EntitySpec
 
 PAGE: Final = 500
@@ -131,7 +130,7 @@ async def bulk_route(request: AnyRequest, entity: FromPath[str]) -> Response[byt
     spec = spec_named(entity)
     device = await admitted(request)
     body = await body_of(request)
-    asked = _decoded(body, Bulk)
+    asked = decoded_as(body, Bulk)
     if not 1 <= len(asked.items) <= MAX_BULK:
         raise ProblemError(422, "The request does not fit", f"1 to {MAX_BULK} items", field="items", rule="bounds")
 
@@ -151,7 +150,7 @@ async def _one(request: AnyRequest, entity: str, item: Item, *, how: How) -> Res
     spec = spec_named(entity)
     device = await admitted(request)
     body = await body_of(request)
-    fields: dict[str, Any] = {} if item.delete else _decoded(body, dict[str, Any])
+    fields: dict[str, Any] = {} if item.delete else decoded_as(body, dict[str, Any])
     item = msgspec.structs.replace(item, fields=fields, base=_base(request))
     context = context_of(request)
 
@@ -186,13 +185,6 @@ def _base(request: AnyRequest) -> int | None:
     if found is None:
         raise ProblemError(400, "The request does not fit", 'a version, such as "17"', field="If-Match", rule="etag")
     return int(found[1])
-
-
-def _decoded(body: bytes, kind: Any) -> Any:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(refusal(error)) from error
 
 
 ROUTES: Final[tuple[HTTPRouteHandler, ...]] = (

@@ -6,7 +6,7 @@ written in the same commit as the change itself (`server.door.RULED`).
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
@@ -16,7 +16,7 @@ import sqlalchemy.exc
 
 from server.author import Broken, write
 from server.context import Context
-from server.domain import incentives, leads, offers, plans, quotes, sales, stock, visits
+from server.domain import incentives, leads, notifications, offers, plans, quotes, sales, stock, visits
 from server.domain.event import Clock, Event, Rule
 from server.storage.office import Tenant
 from server.storage.records import forget_answers
@@ -30,7 +30,7 @@ DAY_MS: Final = 86_400_000
 KEEP_TOMBSTONES_MS: Final = 90 * DAY_MS
 KEEP_ANSWERS_MS: Final = DAY_MS
 
-MODULES: Final = (incentives, leads, offers, plans, quotes, sales, stock, visits)
+MODULES: Final = (incentives, leads, offers, plans, quotes, sales, stock, visits, notifications)
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     entity: tuple(rule for module in MODULES for rule in module.RULES.get(entity, ()))
@@ -49,6 +49,8 @@ class Rules:
         self._due: set[int] = set()
         self._wake = asyncio.Event()
         self._forgot_ms = 0
+        self.on_step: Callable[[], None] = _unheard
+        """Told after each batch: something may have been put into the outbox."""
 
     def note(self, tenant_id: int) -> None:
         self._due.add(tenant_id)
@@ -91,14 +93,16 @@ class Rules:
             _log.exception("%s of tenant %d", clock.__name__, tenant_id)
 
     async def _drain(self) -> None:
+        """A batch of each tenant in turn, so that one who brings in years of records holds up nobody else."""
         self._wake.clear()
         while self._due:
-            tenant_id = self._due.pop()
-            try:
-                while await self.step(tenant_id):
-                    pass
-            except _DATABASE_AWAY:
-                _log.exception("rules of tenant %d wait for the next sweep", tenant_id)
+            tenants, self._due = self._due, set()
+            for tenant_id in tenants:
+                try:
+                    if await self.step(tenant_id):
+                        self._due.add(tenant_id)
+                except _DATABASE_AWAY:
+                    _log.exception("rules of tenant %d wait for the next sweep", tenant_id)
 
     async def step(self, tenant_id: int) -> int:
         """Take a batch of changed records and do what the rules say; returns how many records were looked at."""
@@ -107,6 +111,8 @@ class Rules:
             for entity, record_id in events:
                 for rule in RULES[entity]:
                     await self._apply(tenant, rule, entity, record_id)
+        if events:
+            self.on_step()
         return len(events)
 
     async def _apply(self, tenant: Tenant, rule: Rule, entity: str, record_id: str) -> None:
@@ -125,3 +131,7 @@ class Rules:
                 return
             if committed.outcomes[0].kind is not OutcomeKind.PARKED:
                 return  # otherwise a record moved between the look and the write: look again
+
+
+def _unheard() -> None:
+    """No courier runs in this process; another one looks by itself."""

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,9 +18,10 @@ from dispatch import warm_up
 from server.app import create_app
 from server.attachments import Attachments
 from server.context import Context, database_url, opened
+from server.courier import running_courier
 from server.jobs import register, run_worker
 from server.rules import Rules
-from server.settings import Settings
+from server.settings import Outgoing, Settings
 from server.storage.blobs import Blobs
 from server.storage.migrate import migrate
 from server.wakeups import Wakeups
@@ -38,9 +40,10 @@ class HttpServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running_rules(context: Context) -> AsyncIterator[None]:
-    """Rules at work in this process, woken by its own door."""
+async def running_rules(context: Context, on_step: Callable[[], None] | None = None) -> AsyncIterator[None]:
+    """Rules at work in this process, woken by its own door; `on_step` hears of each batch."""
     rules = Rules(context)
+    rules.on_step = on_step or rules.on_step
     context.door.on_ruled = rules.note
     task = asyncio.create_task(rules.run(), name="rules")
     try:
@@ -51,6 +54,14 @@ async def running_rules(context: Context) -> AsyncIterator[None]:
             await task
 
 
+@asynccontextmanager
+async def at_work(context: Context, outgoing: Outgoing) -> AsyncIterator[None]:
+    """Rules, and a courier that takes what they have to say out of the house."""
+    context.outgoing = outgoing
+    async with running_courier(context) as courier, running_rules(context, courier.note):
+        yield
+
+
 async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. The embedded database is started if no other is named."""
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends by it, then raises it again: what follows must still run
@@ -58,7 +69,7 @@ async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     migrate(url)
     worker = await _start_worker(url) if with_worker else None
     try:
-        async with opened(url, connections=settings.connections, migrated=True) as context, running_rules(context):
+        async with opened(url, connections=settings.connections, migrated=True) as context, at_work(context, settings.outgoing):
             context.plan_limits = settings.plan_limits
             app = create_app(context, max_body_bytes=settings.max_body_bytes, attachments=_attachments(context, settings))
             config = uvicorn.Config(
@@ -97,7 +108,7 @@ async def work(url: str) -> None:
         task = asyncio.create_task(run_worker(context))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        async with running_rules(context):
+        async with at_work(context, Outgoing.read(os.environ)):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 

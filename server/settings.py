@@ -11,6 +11,24 @@ from server.plan_request import PlanLimits
 DEFAULT_HOME: Final = Path(".truckroll")
 
 
+class Outgoing(msgspec.Struct, frozen=True):
+    """How messages leave the house: the mail server (`smtp://` or `smtps://user:password@host:port`; empty: none), the sender of
+    companies that name none of their own, and whether webhooks may go to private addresses and without TLS."""
+
+    smtp_url: str = ""
+    mail_from: str = "no-reply@truckroll.invalid"
+    private_webhooks: bool = False
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> "Outgoing":
+        """From `TRUCKROLL_SMTP_URL`, `…_MAIL_FROM` and `…_PRIVATE_WEBHOOKS`."""
+        return cls(
+            smtp_url=env.get("TRUCKROLL_SMTP_URL", ""),
+            mail_from=env.get("TRUCKROLL_MAIL_FROM", cls().mail_from),
+            private_webhooks=env.get("TRUCKROLL_PRIVATE_WEBHOOKS", "") == "1",
+        )
+
+
 class Settings(msgspec.Struct, frozen=True):
     """`database_url` empty means: the PostgreSQL that comes with the package, its files in `home`. `attachments_url` empty means: a
     folder in `home`; else a store such as `s3://bucket/folder`."""
@@ -24,10 +42,11 @@ class Settings(msgspec.Struct, frozen=True):
     attachments_url: str = ""
     max_attachment_bytes: int = 512 * 1024 * 1024
     plan_limits: PlanLimits = PlanLimits()
+    outgoing: Outgoing = Outgoing()
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "Settings":
-        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, and what `PlanLimits` reads.
+        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, and what `PlanLimits` and `Outgoing` read.
 
         Raises ValueError naming the variable.
         """
@@ -41,4 +60,5 @@ class Settings(msgspec.Struct, frozen=True):
             port=int(port),
             attachments_url=env.get("TRUCKROLL_ATTACHMENTS", ""),
             plan_limits=PlanLimits.read(env),
+            outgoing=Outgoing.read(env),
         )

@@ -2,7 +2,7 @@
 
 import gzip
 import zlib
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import zstandard
@@ -10,7 +10,8 @@ from litestar import Request, Response
 
 from server.context import Context
 from server.devices import Admitted, admit, claim_of
-from server.problems import ProblemError
+from server.problems import ProblemError, malformed
+from sync.codec import refusal
 from sync.policies import OFFICE, Roles
 
 JSON: Final = "application/json"
@@ -18,6 +19,7 @@ SMALL: Final = 1_024
 """Replies shorter than this travel as they are."""
 
 AnyRequest = Request[Any, Any, Any]
+T = TypeVar("T")
 _zstd: Final = zstandard.ZstdCompressor(level=1)
 
 
@@ -71,3 +73,15 @@ async def admitted(request: AnyRequest, roles: Roles = OFFICE) -> Admitted:
     if device.author.role not in roles:
         raise ProblemError(403, "Not for this role", f"a {device.author.role} may not ask this", rule="role")
     return device
+
+
+async def decoded(request: AnyRequest, kind: type[T]) -> T:
+    """The request's body as a struct. Raises a problem that names the member which does not fit."""
+    return decoded_as(await body_of(request), kind)
+
+
+def decoded_as(body: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(refusal(error)) from error

@@ -227,6 +227,60 @@ kept_answer: Final = sa.Table(
     sa.Column("body", sa.LargeBinary),
 )
 
+notification: Final = sa.Table(
+    "notification",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _text, primary_key=True, comment="follows from event, channel and recipient: one message for each"),
+    sa.Column("event", _text, nullable=False, comment="what happened, once: kind and record, and which time of several"),
+    sa.Column("kind", _text, nullable=False),
+    sa.Column("channel", _text, nullable=False, comment="email or webhook"),
+    sa.Column("recipient", _text, nullable=False, comment="a contact, or a subscription"),
+    sa.Column("address", sa.Text, nullable=False, server_default=""),
+    sa.Column("account", _text),
+    sa.Column("entity", _text, nullable=False),
+    sa.Column("subject", _text, nullable=False, comment="the record that it is about"),
+    sa.Column("title", sa.Text, nullable=False),
+    sa.Column("body", sa.Text, nullable=False),
+    sa.Column("rule_version", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("state", _text, nullable=False, comment="due, sent, skipped or dead"),
+    sa.Column("reason", sa.Text, nullable=False, server_default="", comment="why it was skipped, or failed last"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("next_ms", sa.BigInteger, nullable=False, comment="not to be tried before"),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("sent_ms", sa.BigInteger),
+    sa.Index("notification_due_idx", "tenant_id", "next_ms", postgresql_where=sa.text("state = 'due'")),
+    sa.Index(None, "tenant_id", "account", "created_ms"),
+    sa.Index(None, "tenant_id", "created_ms", "id"),
+    sa.Index(None, "tenant_id", "subject"),
+)
+
+webhook: Final = sa.Table(
+    "webhook",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _text, primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("kinds", ARRAY(sa.Text), nullable=False, server_default="{}", comment="empty: all; appointment.* is a group"),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("active", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("failing_since_ms", sa.BigInteger),
+    sa.Column("disabled_ms", sa.BigInteger, comment="when it was given up after failing for long"),
+)
+
+calendar_feed: Final = sa.Table(
+    "calendar_feed",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", _text, primary_key=True),
+    sa.Column("technician", _text, nullable=False),
+    sa.Column("token_hash", sa.LargeBinary, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("revoked_ms", sa.BigInteger),
+    sa.Index(None, "tenant_id", "technician"),
+)
+
 _TYPES: Final[dict[Column, Any]] = {
     "text": sa.Text,
     "bigint": sa.BigInteger,
