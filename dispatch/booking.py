@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 
 from dispatch.board import Board, Candidate
 from dispatch.compile import FAR_S, compile_problem
+from dispatch.openings import Openings
 from dispatch.plan import Plan, Route, Unserved
 from dispatch.problem import Job, Problem
 from dispatch.reasons import why_unserved
@@ -77,7 +78,7 @@ def insert_on(board: Board, job: Job) -> Inserted | Unserved:
     if not ranked:
         compiled = compile_problem(problem)
         k = compiled.open_jobs.index(problem.job_index[job.id])
-        return why_unserved(compiled, {r: row for r, (row, _) in board.visits.items()}, k)
+        return why_unserved(Openings(compiled, {r: row for r, (row, _) in board.visits.items()}), k)
     best, *others = [_laid(board, problem, job, candidate) for candidate in ranked[: 1 + OFFERED]]
     routes = board.routes | {(best.worker, best.shift): best.route}
     laid = tuple(

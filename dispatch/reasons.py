@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from dispatch import constraints
 from dispatch.compile import FAR_S, Alternative, Compiled, Way, shift_of, work_s
-from dispatch.plan import Route, Unserved
+from dispatch.openings import Openings
+from dispatch.plan import Unserved
 from dispatch.problem import Job
-from dispatch.schedule import Visit, lay_out, travel_s
+from dispatch.schedule import travel_s
 
 Clock = Callable[[int], str]
 
-TRIED_WAYS = 40  # nearest shifts looked at for an alternative
 STRETCH_S = 4 * 3600  # overtime beyond the allowed that is worth proposing
 
 
@@ -26,20 +26,24 @@ def clock_words(t_s: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    compiled: Compiled
+    openings: Openings
     k: int
     job: Job
-    visits: Mapping[int, Sequence[Visit]]  # by way
     clock: Clock
 
+    @property
+    def compiled(self) -> Compiled:
+        return self.openings.compiled
 
-def why_unserved(compiled: Compiled, visits: Mapping[int, Sequence[Visit]], k: int, clock: Clock = clock_words) -> Unserved:
-    """The rule that keeps search job k out of a plan with these visits by way, and what would let it in.
+
+def why_unserved(openings: Openings, k: int, clock: Clock = clock_words) -> Unserved:
+    """The rule that keeps search job k out of the plan of these openings, and what would let it in.
 
     A rule that no worker meets on any shift comes first; then times that no shift reaches; then the lack of room.
     """
+    compiled = openings.compiled
     job = compiled.problem.jobs[compiled.open_jobs[k]]
-    case = _Case(compiled, k, job, visits, clock)
+    case = _Case(openings, k, job, clock)
     if not compiled.ways:
         return Unserved(job=job.id, rule="shift_hours", words="nobody has a shift", nearest="add a shift")
     if job.pinned_worker is not None and job.pinned_worker not in compiled.problem.worker_index:
@@ -78,7 +82,7 @@ def _ways_near(case: _Case) -> Iterator[tuple[int, Way]]:
     """Shifts that may serve the job, nearest start first."""
     rows = [(r, way) for r, way in enumerate(case.compiled.ways) if case.compiled.ok[r, case.k]]
     rows.sort(key=lambda row: (travel_s(case.compiled.problem, row[1].start_place, case.job.place), row[0]))
-    yield from rows[:TRIED_WAYS]
+    yield from rows
 
 
 def _slack_s(case: _Case, way: Way, option: Alternative) -> int:
@@ -114,33 +118,16 @@ def _unreachable(case: _Case) -> Unserved | None:
 
 def _crowded_out(case: _Case) -> Unserved | None:
     """Everyone who may serve it is busy: look for overtime, then for another time."""
-    longer = _best_insertion(case, case.compiled.alternatives[case.k], STRETCH_S)
+    longer = case.openings.nearest(case.k, case.compiled.alternatives[case.k], STRETCH_S)
     words = "everyone who may serve it is taken by jobs that come first"
     if longer is not None:
         minutes = -(-max(longer[0], 60) // 60)
         return Unserved(
             job=case.job.id, rule="no_room", words=words, nearest=f"{minutes} minutes of overtime for {longer[1].worker} would do"
         )
-    elsewhere = _best_insertion(case, (Alternative(-FAR_S, FAR_S),), 0)
+    elsewhere = case.openings.nearest(case.k, (Alternative(-FAR_S, FAR_S),), 0)
     if elsewhere is None:
         return Unserved(job=case.job.id, rule="no_room", words=words, nearest="another shift of someone who may serve it would do")
     at = next(stop.start_s for stop in elsewhere[1].stops if stop.job == case.job.id)
     hint = f"{elsewhere[1].worker} could start it at {case.clock(at)}, outside its windows"
     return Unserved(job=case.job.id, rule="no_room", words=words, nearest=hint)
-
-
-def _best_insertion(case: _Case, options: Sequence[Alternative], stretch_s: int) -> tuple[int, Route] | None:
-    """(seconds beyond the allowed end, route) of the least stretched insertion, or None."""
-    problem = case.compiled.problem
-    index = case.compiled.open_jobs[case.k]
-    best: tuple[int, Route] | None = None
-    for r, way in _ways_near(case):
-        relaxed = replace(way, end_s=way.end_s + stretch_s, breaks=())
-        kept = list(case.visits.get(r, ()))
-        for at in range(len(kept) + 1):
-            for option in options[:4]:
-                visit = Visit(index, case.job.place, option.start_s, option.end_s)
-                route = lay_out(problem, relaxed, [*kept[:at], visit, *kept[at:]], ())
-                if route is not None and (best is None or route.end_s - way.end_s < best[0]):
-                    best = (route.end_s - way.end_s, route)
-    return best

@@ -17,6 +17,7 @@ from msgspec import structs
 
 from dispatch.compile import Way, compile_problem
 from dispatch.links import PART, Slot, Ties, arrange, broken, named, plain
+from dispatch.openings import Openings
 from dispatch.plan import Plan, Unserved
 from dispatch.problem import Job, Problem
 from dispatch.reasons import why_unserved
@@ -228,7 +229,7 @@ def _reasons(ties: Ties, plan: Plan, held: Plan) -> tuple[Unserved, ...]:
         slots[job.id] = Slot(ties.earliest_s[job.id], ties.latest_s[job.id], ANYHOW_S)
     out = [job.id for job in problem.jobs if job.id not in served]
     compiled = compile_problem(plain(ties, slots, single=frozenset(out)))
-    rows = {r: row for r, (row, _) in visits_of(compiled, held).items()}
+    openings = Openings(compiled, {r: row for r, (row, _) in visits_of(compiled, held).items()})
     rank = {compiled.problem.jobs[i].id: k for k, i in enumerate(compiled.open_jobs)}
     found = []
     for id_ in out:
@@ -245,7 +246,7 @@ def _reasons(ties: Ties, plan: Plan, held: Plan) -> tuple[Unserved, ...]:
             words = "its windows leave no moment before what comes after it, or behind what it comes after"
             found.append(Unserved(job=id_, rule="precedence", words=words, nearest="widen its window"))
         else:
-            found.append(_of_crew(job, why_unserved(compiled, rows, rank[id_])))
+            found.append(_of_crew(job, why_unserved(openings, rank[id_])))
     return tuple(found)
 
 

@@ -19,6 +19,7 @@ from dispatch.kernel.engine import trips_of_visits, visits_of_trips
 from dispatch.kernel.shape import Data
 from dispatch.kernel.tables import tables
 from dispatch.links import Ties
+from dispatch.openings import Openings
 from dispatch.plan import Plan, Route, Score, Unserved
 from dispatch.problem import Job, Problem, Shift, Worker
 from dispatch.reasons import why_unserved
@@ -155,8 +156,8 @@ def _whole(compiled: Compiled, data: Data, best: Laid, stop: Callable[[], bool])
 def warm_up() -> None:
     """Loads the compiled search ahead of the first real run: about half a minute once on a machine, then a second."""
     worker = Worker(id="w", shifts=(Shift(start_s=0, end_s=60, start_place=0, end_place=0),))
-    job = Job(id="j", place=0, duration_s=1)
-    solve(Problem(workers=(worker,), jobs=(job,), travel=matrix([[0]])), iterations=1)
+    jobs = tuple(Job(id=id_, place=0, duration_s=40) for id_ in "jk")  # one of them stays out and is explained
+    solve(Problem(workers=(worker,), jobs=jobs, travel=matrix([[0]])), iterations=1)
 
 
 def _never() -> bool:
@@ -251,9 +252,10 @@ def assemble(compiled: Compiled, visits: Laid, *, seed: int = 0, iterations: int
         routes.append(route)
         served.update(route.jobs)
     unserved = []
+    openings = Openings(compiled, {r: row for r, (row, _) in visits.items()})
     for k, i in enumerate(compiled.open_jobs):
         id_ = problem.jobs[i].id
         if id_ not in served:
             brief = Unserved(job=id_, rule="no_room", words="not placed yet")
-            unserved.append(why_unserved(compiled, {r: row for r, (row, _) in visits.items()}, k) if explain else brief)
+            unserved.append(why_unserved(openings, k) if explain else brief)
     return Plan(routes=tuple(routes), unserved=tuple(unserved), score=score(problem, routes), seed=seed, iterations=iterations)

@@ -12,6 +12,7 @@ from dispatch import Break, Fact, Published, Rates, Window, verify
 from dispatch.board import Board
 from dispatch.booking import Inserted, Price, insert_on, slots_on
 from dispatch.compile import compile_problem
+from dispatch.openings import Openings
 from dispatch.schedule import Visit, lay_out, windows_in_order
 from dispatch.score import score
 from dispatch.solver import assemble
@@ -164,3 +165,23 @@ def test_each_slot_is_the_best_position_in_its_window(tiny, seed):
         capped = cheapest.late > 0 or cheapest.moves > 0
         best = [slot.grade for slot in offered if slot.insertion and slot.insertion.price == cheapest]
         assert best == [20 if capped else 100] * len(best)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 1 << 40), st.sampled_from([0, 3600]))
+def test_the_opening_told_is_the_one_that_ends_soonest(tiny, seed, stretch_s):
+    """Of all gaps on all shifts, without breaks, `nearest` names one that ends least beyond its shift; or none where none fits."""
+    problem, plan, job = day(tiny, random.Random(seed))
+    board = Board(problem, plan)
+    compiled = compile_problem(tiny_with(problem, job))
+    k = compiled.open_jobs.index(len(problem.jobs))
+    visit = [Visit(compiled.open_jobs[k], job.place, o.start_s, o.end_s) for o in compiled.alternatives[k]]
+    ends = []
+    for r, way in enumerate(compiled.ways):
+        longer, row = replace(way, end_s=way.end_s + stretch_s, breaks=()), board.row(r)
+        tries = [(at, v) for at in range(len(row) + 1) for v in visit] if compiled.ok[r, k] else []
+        routes = [lay_out(compiled.problem, longer, [*row[:at], v, *row[at:]], ()) for at, v in tries]
+        ends += [route.end_s - way.end_s for route in routes if route is not None]
+    openings = Openings(compiled, {r: board.row(r) for r in range(len(compiled.ways))})
+    found = openings.nearest(k, compiled.alternatives[k], stretch_s)
+    assert (None if found is None else found[0]) == min(ends, default=None)
