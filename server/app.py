@@ -23,6 +23,7 @@ from server import (
     plan_routes,
     record_routes,
     sales_routes,
+    service_routes,
 )
 from server.attachments import Attachments
 from server.context import Context
@@ -181,6 +182,7 @@ def create_app(
             *intake_routes.ROUTES,
             *kpi_routes.ROUTES,
             *sales_routes.ROUTES,
+            *service_routes.ROUTES,
             *([attachment_routes.router()] if attachments else []),
         ],
         lifespan=[lifespan],

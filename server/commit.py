@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from server.checks import CHECKS
 from sync.clock import correct, wall_ms
 from sync.codec import decode_edit, decode_transaction, decode_versions, encode_body, encode_versions, pick, spec_of, whole_needed
 from sync.entities.conflicts import Conflict
@@ -148,7 +149,10 @@ def parse(raw: bytes, n: int) -> Parsed:
     for at, change in enumerate(transaction.changes):
         try:
             spec = spec_of(change)
-            edits.append((spec, decode_edit(spec, change)))
+            edit = decode_edit(spec, change)
+            if check := CHECKS.get(spec.name):
+                check(edit)
+            edits.append((spec, edit))
         except Refused as refused:
             return Parsed(None, reason=refused.reason(at, change.entity, change.id))
     return Parsed(transaction, tuple(edits))

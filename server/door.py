@@ -39,21 +39,22 @@ STALE_CODE: Final = "TR001"
 """The SQLSTATE that `refuse_if_stale` raises."""
 
 MAX_GROUP: Final = 64
-RULED: Final = frozenset(
-    {
-        "appointment",
-        "case",
-        "conflict",
-        "contract",
-        "lead",
-        "offer",
-        "opportunity",
-        "quote",
-        "sales_order",
-        "signature",
-        "stock_move",
-    }
-)
+RULED: Final = frozenset({
+    "appointment",
+    "asset",
+    "case",
+    "conflict",
+    "contract",
+    "lead",
+    "maintenance_plan",
+    "offer",
+    "opportunity",
+    "quote",
+    "sales_order",
+    "signature",
+    "stock_move",
+    "work_order",
+})  # fmt: skip
 """Entities whose changes rules look at; see `server.rules`."""
 
 _log: Final = logging.getLogger(__name__)

@@ -16,7 +16,21 @@ import sqlalchemy.exc
 
 from server.author import Broken, write
 from server.context import Context
-from server.domain import incentives, leads, notifications, offers, plans, quotes, sales, stock, visits
+from server.domain import (
+    cases,
+    contracts,
+    incentives,
+    leads,
+    maintenance,
+    notifications,
+    offers,
+    plans,
+    quotes,
+    readings,
+    sales,
+    stock,
+    visits,
+)
 from server.domain.event import Clock, Event, Rule
 from server.storage.office import Tenant
 from server.storage.records import forget_answers
@@ -30,7 +44,21 @@ DAY_MS: Final = 86_400_000
 KEEP_TOMBSTONES_MS: Final = 90 * DAY_MS
 KEEP_ANSWERS_MS: Final = DAY_MS
 
-MODULES: Final = (incentives, leads, offers, plans, quotes, sales, stock, visits, notifications)
+MODULES: Final = (
+    incentives,
+    leads,
+    offers,
+    plans,
+    quotes,
+    sales,
+    stock,
+    visits,
+    notifications,
+    contracts,
+    cases,
+    maintenance,
+    readings,
+)
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     entity: tuple(rule for module in MODULES for rule in module.RULES.get(entity, ()))
@@ -38,6 +66,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
 }
 
 _DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
+_FAULTS: Final = (Broken, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _log: Final = logging.getLogger(__name__)
 
 
@@ -89,7 +118,7 @@ class Rules:
         try:
             while await clock(self._context, tenant_id, now_ms):
                 pass
-        except Broken:  # a fault in one must not hold up the others
+        except _FAULTS:  # a fault in one must not hold up the others
             _log.exception("%s of tenant %d", clock.__name__, tenant_id)
 
     async def _drain(self) -> None:
@@ -121,12 +150,12 @@ class Rules:
             if held is None:
                 return
             event = Event(tenant, entity, record_id, held.seq, msgspec.json.decode(held.fields), self._context.now_ms())
-            changes = tuple(await rule(event))
-            if not changes:
-                return
             try:
+                changes = tuple(await rule(event))
+                if not changes:
+                    return
                 committed = await write(self._context, tenant.tenant_id, rule.__name__, [changes])
-            except Broken:  # a fault in the rule must not hold up the others
+            except _FAULTS:  # a fault in the rule must not hold up the others
                 _log.exception("%s on %s %s", rule.__name__, entity, record_id)
                 return
             if committed.outcomes[0].kind is not OutcomeKind.PARKED:
