@@ -124,7 +124,7 @@ def insert_job(
 ) -> None:
     """Put JOB where it adds least to PLAN, the others' order untouched, and say what it adds there and elsewhere."""
     instance = _load(problem)
-    found = insert(instance.problem, _plan(plan), _job(instance, job))
+    found = insert(instance.problem, *_asked(instance, plan, job))
     if not isinstance(found, Inserted):
         _stop(f"{found.job}: {found.words}; {found.nearest}")
     table = Table("worker", "start", "late", "moves", "cost", box=None)
@@ -132,6 +132,9 @@ def insert_job(
         price = place.price
         table.add_row(place.worker, clock_words(place.start_s), str(price.late), str(price.moves), _money(instance, price))
     console.print(table)
+    breaches = verify(instance.problem, found.plan)
+    if breaches:
+        _stop(f"the plan does not hold with the job: {breaches[0].words} ({len(breaches)} breaches; see dispatch check)")
     if json is not None:
         json.write_bytes(msgspec.json.format(msgspec.json.encode(found.plan), indent=1))
 
@@ -141,17 +144,20 @@ def grade_slots(
     problem: File,
     plan: PlanFile,
     job: JobId,
-    hours: Annotated[float, typer.Option(min=0.1, help="How long each window on offer is.")] = 2.0,
+    hours: Annotated[
+        float, typer.Option(min=0.1, help="How long each window on offer is; of an instance file, in its own unit of time.")
+    ] = 2.0,
 ) -> None:
     """Grade the windows that could be offered for JOB, from 0 (cannot be done) to 100 (adds least), over all shifts."""
     instance = _load(problem)
     spans = [(shift.start_s, shift.end_s) for worker in instance.problem.workers for shift in worker.shifts]
     if not spans:
         _stop("nobody has a shift")
-    step_s = round(hours * 3600)
-    windows = [(a, a + step_s) for a in range(min(a for a, _ in spans), max(b for _, b in spans), step_s)]
+    step_s = max(1, round(hours * (3600 if instance.scale == 1 else instance.scale)))
+    starts = range(min(a for a, _ in spans), max(b for _, b in spans), step_s)
+    windows = [(a, a + step_s) for a in starts if any(a <= end_s and start_s <= a + step_s for start_s, end_s in spans)]
     table = Table("from", "to", "grade", "worker", "cost", box=None)
-    for slot in slots(instance.problem, _plan(plan), _job(instance, job), windows):
+    for slot in slots(instance.problem, *_asked(instance, plan, job), windows):
         who, cost = ("", "") if slot.insertion is None else (slot.insertion.worker, _money(instance, slot.insertion.price))
         table.add_row(clock_words(slot.start_s), clock_words(slot.end_s), str(slot.grade), who, cost)
     console.print(table)
@@ -166,6 +172,18 @@ def _plan(file: Path) -> Plan:
         return decode_plan(file.read_bytes())
     except BadFile as error:
         _stop(str(error))
+
+
+def _asked(instance: Instance, file: Path, id_: str) -> tuple[Plan, Job]:
+    """The plan and a job that it leaves out, or the end in words."""
+    plan, job = _plan(file), _job(instance, id_)
+    strange = [breach for breach in verify(instance.problem, plan) if breach.rule == "known"]
+    if strange:
+        _stop(f"{file.name} is no plan of this problem: {strange[0].words}")
+    served = [route.worker for route in plan.routes if id_ in route.jobs]
+    if served:
+        _stop(f"the plan serves {id_} already: {', '.join(served)} goes there")
+    return plan, job
 
 
 def _job(instance: Instance, id_: str) -> Job:

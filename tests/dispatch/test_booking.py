@@ -127,7 +127,12 @@ def test_the_commands(tiny, tmp_path):
     assert "ann" in run.invoke(app, ["insert", *names, "new", "--json", str(out)]).stdout
     assert verify(problem, msgspec.json.decode(out.read_bytes(), type=type(plan))) == ()
     assert "100" in run.invoke(app, ["slots", *names, "new", "--hours", "4"]).stdout
-    assert run.invoke(app, ["slots", *names, "none"]).exit_code == 2
+    for command in ("insert", "slots"):
+        for other, told in (("none", "no job none"), ("A", "serves A already: ann")):
+            done = run.invoke(app, [command, *names, other])
+            assert (done.exit_code, told in done.output) == (2, True)
+    files[1].write_bytes(files[1].read_bytes().replace(b'"ann"', b'"eve"'))
+    assert "no plan of this problem" in run.invoke(app, ["insert", *names, "new"]).output
 
 
 def test_a_crew_keeps_its_moment(tiny):
