@@ -6,12 +6,14 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import procrastinate
 
 from server.devices import Gate
 from server.door import Door
 from server.plan_request import PlanLimits
+from server.roads import Roads
 from server.settings import Outgoing, Settings
 from server.storage import embedded
 from server.storage.migrate import migrate
@@ -40,8 +42,8 @@ class Context:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
         self.gate, self.door = Gate(pool), Door(pool)
         self.plan_limits = PlanLimits()
-        self.door = Door(pool)
         self.plan_limits, self.outgoing = PlanLimits(), Outgoing()
+        self.roads = Roads(None, Path("unused"), now_ms)
         self.server_turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By tenant, whose turn it is to write as the server (`server.author`)."""
         self.wakeups = Wakeups(pool)

@@ -3,19 +3,20 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import sqlalchemy as sa
 
-from dispatch import Plan, Progress, solve, verify
+from dispatch import Plan, Progress, TravelMatrix, solve, verify
 from dispatch.figures import figures
 from dispatch.replan import difference
 from server.context import Context
 from server.plan_request import PlanRequest
 from server.problems import ProblemError
 from server.publishing import publish
+from server.roads import Told
 from server.storage import plans
 from server.storage.office import Office
 from server.storage.tables import projections
@@ -139,7 +140,7 @@ async def _solve(context: Context, tenant_id: int, row: Any, wished: _Wish) -> d
     day = await load_day(context.office, tenant_id, request, context.now_ms())
     if request.what_if is not None:
         day = imagined(day, request.what_if)
-    asked = await asyncio.to_thread(question, day)
+    asked, travel = await asyncio.to_thread(_question, context, day)
     told, known = _told_before(row)
     reporter = _Reporter(context, tenant_id, run_id, told)
     plan = await asyncio.to_thread(
@@ -153,7 +154,11 @@ async def _solve(context: Context, tenant_id: int, row: Any, wished: _Wish) -> d
     )
     await reporter.finish()
     breaches = verify(asked.problem, plan)
-    found = _found(asked, day, plan) | {"checked": not breaches, "breaches": [msgspec.to_builtins(b) for b in breaches]}
+    found = _found(asked, day, plan) | {
+        "travel": msgspec.to_builtins(travel),
+        "checked": not breaches,
+        "breaches": [msgspec.to_builtins(b) for b in breaches],
+    }
     if await wished.look() == "cancel":
         return {"state": "cancelled", "best": found, "error": None}
     if breaches:
@@ -161,6 +166,18 @@ async def _solve(context: Context, tenant_id: int, row: Any, wished: _Wish) -> d
     if request.publish and request.what_if is None:
         found["adapted"], found["withheld"] = await publish(context, tenant_id, run_id, request, day, plan)
     return {"state": "done", "best": found, "error": None}
+
+
+def _question(context: Context, day: Day) -> tuple[Question, Told]:
+    """The problem with its travel, and where that comes from. Blocks while a road service is asked."""
+    told: list[Told] = []
+
+    def travel(points: Sequence[tuple[float, float]]) -> TravelMatrix:
+        matrix, source = context.roads.travel(points, day.start_ms + (day.end_ms - day.start_ms) // 2)
+        told.append(source)
+        return matrix
+
+    return question(day, travel), told[0]
 
 
 def _found(asked: Question, day: Day, plan: Plan) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from server.attachments import Attachments
 from server.context import Context, database_url, opened
 from server.courier import running_courier
 from server.jobs import register, run_worker
+from server.roads import Roads, service_of
 from server.rules import Rules
 from server.settings import Outgoing, Settings
 from server.storage.blobs import Blobs
@@ -65,6 +66,7 @@ async def at_work(context: Context, outgoing: Outgoing) -> AsyncIterator[None]:
 async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. The embedded database is started if no other is named."""
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends by it, then raises it again: what follows must still run
+    service_of(settings.roads)  # a wrong address ends this process, not each run of its worker
     url = database_url(settings)
     migrate(url)
     worker = await _start_worker(url) if with_worker else None
@@ -102,8 +104,11 @@ async def _start_worker(url: str) -> asyncio.subprocess.Process:
 
 async def work(url: str) -> None:
     """Work on jobs until SIGINT or SIGTERM."""
+    settings = Settings.read(os.environ)
+    service = service_of(settings.roads)
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()  # the first plan need not wait for the compiler
     async with opened(url, connections=4, migrated=True) as context:
+        context.roads = Roads(service, settings.home / "travel.sqlite", context.now_ms)
         register(context.jobs)
         task = asyncio.create_task(run_worker(context))
         for number in (signal.SIGINT, signal.SIGTERM):

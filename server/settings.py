@@ -31,7 +31,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 
 class Settings(msgspec.Struct, frozen=True):
     """`database_url` empty means: the PostgreSQL that comes with the package, its files in `home`. `attachments_url` empty means: a
-    folder in `home`; else a store such as `s3://bucket/folder`."""
+    folder in `home`; else a store such as `s3://bucket/folder`. `roads` empty means: travel is estimated; else as
+    `roads.service_of` says."""
 
     database_url: str = ""
     home: Path = DEFAULT_HOME
@@ -43,10 +44,12 @@ class Settings(msgspec.Struct, frozen=True):
     max_attachment_bytes: int = 512 * 1024 * 1024
     plan_limits: PlanLimits = PlanLimits()
     outgoing: Outgoing = Outgoing()
+    roads: str = ""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "Settings":
-        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, and what `PlanLimits` and `Outgoing` read.
+        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, `…_ROADS`, and what `PlanLimits` and
+        `Outgoing` read.
 
         Raises ValueError naming the variable.
         """
@@ -61,4 +64,5 @@ class Settings(msgspec.Struct, frozen=True):
             attachments_url=env.get("TRUCKROLL_ATTACHMENTS", ""),
             plan_limits=PlanLimits.read(env),
             outgoing=Outgoing.read(env),
+            roads=env.get("TRUCKROLL_ROADS", ""),
         )

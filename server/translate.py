@@ -1,11 +1,26 @@
 """Records to a planning problem and a plan back to ordinary changes. The only place where the two vocabularies meet. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from dispatch import Break, Fact, Job, Place, Plan, Problem, Published, Shift, SkillHeld, SkillNeed, Window, Worker, estimate
+from dispatch import (
+    Break,
+    Fact,
+    Job,
+    Place,
+    Plan,
+    Problem,
+    Published,
+    Shift,
+    SkillHeld,
+    SkillNeed,
+    TravelMatrix,
+    Window,
+    Worker,
+    estimate,
+)
 from dispatch.plan import Route, Score, Stop
 from server.author import update
 from server.plan_request import WhatIf
@@ -42,8 +57,8 @@ class Question(msgspec.Struct, frozen=True):
     left_out: Mapping[str, str]
 
 
-def question(day: Day) -> Question:
-    """The planning problem of a day; times in it are seconds since `start_ms`."""
+def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelMatrix] = estimate) -> Question:
+    """The planning problem of a day; times in it are seconds since `start_ms`. `travel` is asked once, for all points."""
     points: list[tuple[float, float]] = []
     left_out: dict[str, str] = {}
     workers = tuple(_worker(day, technician, points) for technician in day.technicians if technician.active is not False)
@@ -72,7 +87,7 @@ def question(day: Day) -> Question:
     problem = Problem(
         workers=workers,
         jobs=tuple(jobs),
-        travel=estimate(points),
+        travel=travel(points),
         places=tuple(Place(lat=lat, lon=lon) for lat, lon in points),
         now_s=_seconds(day, day.now_ms) if day.now_ms > day.start_ms else None,
         published=tuple(published),
