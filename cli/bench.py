@@ -47,20 +47,29 @@ def dispatch(
 
 @app.command("sync")
 def sync(
-    suite: Annotated[str, typer.Option(help="peers (the comparison).")] = "peers",
+    suite: Annotated[str, typer.Option(help="peers (the comparison), growth or soak.")] = "peers",
     json: Annotated[Path | None, typer.Option(help="Write rows, ratios and protocol here.")] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds; medians count.")] = 3,
-    only: Annotated[str, typer.Option(help="Only these workloads, such as push,small.")] = "",
-    systems: Annotated[str, typer.Option(help="Only these systems beside ours, such as floor,kinto.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, help="peers: rounds; medians count.")] = 3,
+    only: Annotated[str, typer.Option(help="peers: only these workloads, such as push,small.")] = "",
+    systems: Annotated[str, typer.Option(help="peers: only these systems beside ours, such as floor,kinto.")] = "",
+    largest: Annotated[int, typer.Option(min=10_000, help="growth: records of the largest tenant.")] = 1_000_000,
+    minutes: Annotated[float, typer.Option(min=0.5, help="soak: how long.")] = 30.0,
     *,
-    short: Annotated[bool, typer.Option("--short", help="Less of everything: a first look.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="peers: less of everything, a first look.")] = False,
 ) -> None:
     """How much does the sync server take and give, beside its peers and beside a bare floor?"""
-    from benchmarks.sync import suite as peers  # noqa: PLC0415  # loads the servers' drivers, which other commands do without
+    from benchmarks.sync import growth, soak  # noqa: PLC0415  # loads the servers' drivers, which other commands do without
+    from benchmarks.sync import suite as peers  # noqa: PLC0415  # the same
 
-    if suite != "peers":
-        raise typer.BadParameter(f"there is no suite {suite!r}", param_hint="suite")
-    failed = peers.run(short=short, rounds=rounds, only=_names(only), systems=_names(systems), json=json)
+    match suite:
+        case "peers":
+            failed = peers.run(short=short, rounds=rounds, only=_names(only), systems=_names(systems), json=json)
+        case "growth":
+            failed = growth.run(largest=largest, json=json)
+        case "soak":
+            failed = soak.run(minutes=minutes, json=json)
+        case _:
+            raise typer.BadParameter(f"there is no suite {suite!r}", param_hint="suite")
     raise typer.Exit(1 if failed else 0)
 
 

@@ -128,7 +128,7 @@ def receive(store: Store, reply: Reply, now_ms: int, *, compared: bool = False) 
     """Store a reply: its outcomes, and its page staged or, at a checkpoint, published. Returns the records that changed."""
     with store.write():
         before = store.device().before
-        changed = _reopen(store, before + reply.taken + 1)
+        changed, shown = _reopen(store, before + reply.taken + 1), set[Key]()
         for outcome in reply.outcomes:
             changed |= _settle(store, msgspec.structs.replace(outcome, n=before + outcome.n))
         if reply.want_digests:
@@ -136,14 +136,15 @@ def receive(store: Store, reply: Reply, now_ms: int, *, compared: bool = False) 
         if reply.page and reply.page.more:
             _stage(store, reply.page)
         elif reply.page:
-            changed |= _publish(store, reply.page)
+            done, left = _publish(store, reply.page)
+            shown, changed = done - changed, changed | left
             if not reply.page.groups_left:
                 store.synced(now_ms)
         if reply.page and compared:
             store.compared(now_ms)
         changed |= store.let_go()
         refresh(store, changed)
-        return changed
+        return changed | shown
 
 
 def reopen(store: Store, n: int) -> set[Key]:
@@ -200,12 +201,17 @@ def _stage(store: Store, page: Page) -> None:
     store.stage(_encode(page), page.cursor, records)
 
 
-def _publish(store: Store, last: Page) -> set[Key]:
-    """Make all that was staged, and the last page, what the device shows: in the one transaction that moves the cursor."""
+def _publish(store: Store, last: Page) -> tuple[set[Key], set[Key]]:
+    """Make all that was staged, and the last page, what the device shows: in the one transaction that moves the cursor.
+
+    Returns the records that are shown already as they are now, and those that are to be refreshed.
+    """
+    shown: set[Key] = set()
     changed: set[Key] = set()
+    overlaid = frozenset(store.overlaid())
     for staged in store.staged():
-        changed |= _apply(store, _page.decode(staged))
-    changed |= _apply(store, last)
+        _apply(store, _page.decode(staged), overlaid, shown, changed)
+    _apply(store, last, overlaid, shown, changed)
     if last.groups_left:
         changed |= store.untouch_arrived()
     else:
@@ -214,18 +220,25 @@ def _publish(store: Store, last: Page) -> set[Key]:
             changed |= store.drop_scope(scope)
     store.checkpoint(last.cursor)
     store.prune(KEPT_DONE)
-    return changed
+    return shown - changed, changed
 
 
-def _apply(store: Store, page: Page) -> set[Key]:
-    changed: set[Key] = set()
+def _apply(store: Store, page: Page, overlaid: frozenset[Key], shown: set[Key], changed: set[Key]) -> None:
+    """Take a page over into the base records. Adds to `shown` what came whole and has no pending edits on top, since that can be
+    shown at once, and to `changed` what is to be refreshed."""
     for scope in page.evict:
         changed |= store.drop_scope(scope)
     for scope in page.enter:
         changed |= store.drop_scope(scope)
         store.enter_scope(scope)
-    store.put_base((r.entity, r.id, _scope_of(store, r), r.seq, encode_body(r.fields)) for r in page.whole)
-    changed.update((record.entity, record.id) for record in page.whole)
+    _put(store, page.whole)
+    for record in page.whole:
+        key = (record.entity, record.id)
+        if key in overlaid:
+            changed.add(key)
+        else:
+            shown.add(key)
+            changed.discard(key)
     for record in page.delta:
         # A delta of a record that is not held belongs to a scope that came in mid-round: it arrives whole in the next one.
         if store.update_base((record.entity, record.id), record.seq, record.fields):
@@ -233,7 +246,22 @@ def _apply(store: Store, page: Page) -> set[Key]:
     for gone in page.gone:
         store.drop_base((gone.entity, gone.id))
         changed.add((gone.entity, gone.id))
-    return changed
+
+
+def _put(store: Store, records: Iterable[WireRecord]) -> None:
+    """Keep and show whole records; in the order of their keys, in which the tables are laid out."""
+    base: list[tuple[str, str, str, int, bytes]] = []
+    shown: dict[str, list[tuple[Value, ...]]] = {}
+    for record in sorted(records, key=lambda record: (record.entity, record.id)):
+        raw = encode_body(record.fields)
+        base.append((record.entity, record.id, _scope_of(store, record), record.seq, raw))
+        spec = store.registry.get(record.entity)
+        if spec:
+            row = table_of(spec).row(record.id, record.seq, raw, record.fields, pending=False)
+            shown.setdefault(record.entity, []).append(row)
+    store.put_base(base)
+    for entity, rows in shown.items():
+        store.show(entity, rows)
 
 
 def _scope_of(store: Store, record: WireRecord) -> str:

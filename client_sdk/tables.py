@@ -24,6 +24,7 @@ _TYPES: Final[dict[Column, str]] = {
     "text[]": "TEXT",
     "jsonb": "TEXT",
 }
+_SIMPLE: Final = frozenset({str, int, float, bool, type(None)})
 _JSON: Final = frozenset({"text[]", "jsonb"})
 
 Value: TypeAlias = str | int | float | bytes | None
@@ -31,15 +32,23 @@ Statement: TypeAlias = tuple[str, Sequence[Value]]
 
 
 class EntityTable(msgspec.Struct, frozen=True):
-    """The SQL of one entity's table. `fields` are name, whether it is kept as JSON, and the default as a JSON value."""
+    """The SQL of one entity's table. `fields` are name, whether it is kept as JSON, and the default as a JSON value; `absent` has
+    name and value of each column for a body that leaves the field out, `json` where columns are kept as JSON."""
 
     create: tuple[str, ...]
     upsert: str
     delete: str
     fields: tuple[tuple[str, bool, Any], ...]
+    absent: tuple[tuple[str, Value], ...]
+    json: tuple[tuple[int, str], ...]
 
     def row(self, record_id: str, seq: int, raw: bytes, body: Body, *, pending: bool) -> tuple[Value, ...]:
-        values = (_plain(body.get(name, default), as_json=as_json) for name, as_json, default in self.fields)
+        values = [body.get(name, value) for name, value in self.absent]
+        for at, name in self.json:
+            if name in body:
+                values[at] = _plain(body[name], as_json=True)
+        if not _SIMPLE.issuperset(map(type, values)):  # a newer server may send what this version's column does not take
+            values = [value if type(value) in _SIMPLE else _plain(value, as_json=False) for value in values]
         return (record_id, seq, pending, raw, *values)
 
 
@@ -65,6 +74,8 @@ def _table(cls: type[Entity]) -> EntityTable:
         upsert=" ".join(("INSERT OR REPLACE INTO", name, f"(_id, _seq, _pending, _body, {', '.join(columns)}) VALUES ({marks})")),
         delete=f"DELETE FROM {name} WHERE _id = ?",  # noqa: S608  # the name of a declared entity
         fields=tuple((f.name, f.column in _JSON, msgspec.to_builtins(f.default)) for f in spec.fields.values()),
+        absent=tuple((f.name, _plain(msgspec.to_builtins(f.default), as_json=f.column in _JSON)) for f in spec.fields.values()),
+        json=tuple((at, f.name) for at, f in enumerate(spec.fields.values()) if f.column in _JSON),
     )
 
 

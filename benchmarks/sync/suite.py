@@ -22,6 +22,7 @@ from benchmarks.sync.peers.kinto import Kinto
 from benchmarks.sync.peers.pouchdb import PouchDB
 from benchmarks.sync.peers.rxdb import RxDB
 from benchmarks.sync.postgres import Postgres
+from benchmarks.sync.replica import SDK, Plain
 from benchmarks.sync.system import Failed, Figures, System
 from benchmarks.sync.truckroll import Truckroll
 from benchmarks.sync.workload import FULL, SHORT, Size
@@ -35,6 +36,9 @@ WORKLOADS: Final = (
     "first_pull",
     "first_pull_zstd",
     "delta_pull",
+    "sdk_apply",
+    "sdk_open",
+    "sdk_query",
 )
 PEERS: Final = ("kinto", "pouchdb-server", "rxdb-server")
 console: Final = Console(stderr=True, soft_wrap=True)
@@ -94,6 +98,8 @@ def _systems(postgres: Postgres, home: Path, size: Size, only: Sequence[str]) ->
         Kinto(postgres, home, size),
         PouchDB(home, size),
         RxDB(home, size),
+        SDK(size),
+        Plain(size),
     ]
     return [system for system in every if not only or system.name in {*only, ours.name}]
 
@@ -108,7 +114,8 @@ def measured(systems: Iterable[System], rounds: int, workloads: Sequence[str]) -
             try:
                 system.start()
                 started.append(system)
-            except Failed as failed:
+            except (Failed, OSError, LookupError) as failed:
+                console.print(f"{system.name} is left out: {failed}")
                 rows.append(Row(system.name, "", durable=system.durable, failed=str(failed)))
         found: dict[tuple[str, str], list[Figures]] = {}
         broken: dict[tuple[str, str], str] = {}
@@ -120,13 +127,13 @@ def measured(systems: Iterable[System], rounds: int, workloads: Sequence[str]) -
                         continue
                     try:
                         figures = system.measure(workload, number)
-                    except Failed as failed:
+                    except (Failed, OSError, LookupError) as failed:  # whatever a system answers, the others go on
                         broken[key] = str(failed)
                         console.print(f"round {number + 1}  {workload:16} {system.name:15} failed: {failed}")
                         continue
                     found.setdefault(key, []).append(figures)
                     console.print(f"round {number + 1}  {workload:16} {system.name:15} {_line(figures)}")
-        durable = {system.name: system.durable for system in started}
+        durable = {system.name: system.durable for system in reversed(started)}
         rows += [_row(system, workload, durable[system], of_rounds) for (system, workload), of_rounds in found.items()]
         rows += [Row(system, workload, failed=why, durable=durable[system]) for (system, workload), why in broken.items()]
     finally:

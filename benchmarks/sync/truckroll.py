@@ -71,6 +71,22 @@ class Truckroll:
     def measure(self, workload: str, number: int) -> Figures:
         return drive(self.name, asyncio.run(self._load(workload, number)), self.roots())
 
+    @property
+    def pid(self) -> int:
+        return self._server.pid
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def technicians(self) -> list[Phone]:
+        return self._company.technicians
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        return self._company.products
+
     def load_for_endpoint(self, workload: str, number: int) -> Load:
         """The same bytes for somebody else to take; the devices' logs stay where they are."""
         ends = [phone.n for phone in self._company.technicians]
@@ -118,7 +134,7 @@ class Truckroll:
         phones = self._company.technicians[: self._size.small_devices]
         sizes = list(small_sizes(self._chance, len(phones) * self._size.small_each))
         left = iter(sizes)
-        cursor = await self._settled() if limit else None
+        cursor = await self.settled() if limit else None
         devices = [
             [
                 exchange(phone, [self._creations(phone, next(left))], cursor=cursor, limit=limit, follow="cursor" if limit else "")
@@ -128,7 +144,7 @@ class Truckroll:
         ]
         return Load(self._job(devices, b'"kind":"applied"', len(sizes)), sum(sizes))
 
-    async def _settled(self) -> str:
+    async def settled(self) -> str:
         """The cursor of a device that has everything up to now."""
         async with opened(self.url, connections=1, migrated=True) as context:
             return Cursor(self._company.incarnation, await _clock(context, self._company.tenant_id)).encode()

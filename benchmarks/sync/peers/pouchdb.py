@@ -25,7 +25,7 @@ class PouchDB:
         self._home, self._size = home, size
         self._documents = Documents(7, size)
         self._server: Server
-        self._revs: dict[str, tuple[str, Record]] = {}
+        self._held: list[str] = []
 
     def start(self) -> None:
         installed = npm_with("pouchdb-server", POUCHDB)
@@ -40,9 +40,9 @@ class PouchDB:
             self._call("PUT", f"/{name}")
             for _ in range(count // 500):
                 made = self._documents.some(500)
-                answers = self._call("POST", f"/{name}/_bulk_docs", {"docs": [_doc(*one) for one in made]})
+                self._call("POST", f"/{name}/_bulk_docs", {"docs": [_doc(*one) for one in made]})
                 if name == "delta":
-                    self._revs |= {one: (answer["rev"], body) for (one, body), answer in zip(made, answers, strict=True)}
+                    self._held += [one for one, _ in made]
 
     def stop(self) -> None:
         self._server.stop()
@@ -81,13 +81,10 @@ class PouchDB:
                 return self._job([[pull]] * size.delta_devices, b'"changes":[', count, count)
 
     def _change(self, count: int) -> None:
-        some = self._documents.chance.sample(sorted(self._revs), count)
-        docs = []
-        for one in some:
-            rev, body = self._revs[one]
-            docs.append(_doc(one, body | {"condition": condition(self._documents.chance)}, rev))
-        for answer, doc in zip(self._call("POST", "/delta/_bulk_docs", {"docs": docs}), docs, strict=True):
-            self._revs[doc["_id"]] = (answer["rev"], {k: v for k, v in doc.items() if not k.startswith("_")})
+        some = self._documents.chance.sample(self._held, count)
+        rows = self._call("POST", "/delta/_all_docs?include_docs=true", {"keys": some})["rows"]
+        docs = [row["doc"] | {"condition": condition(self._documents.chance)} for row in rows]
+        self._call("POST", "/delta/_bulk_docs", {"docs": docs})
 
     def _conflicts(self, number: int) -> Load:
         """Edits on revisions that others have moved past: refused, fetched, laid over and written again."""
