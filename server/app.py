@@ -14,6 +14,8 @@ from litestar.exceptions import HTTPException
 
 from server import (
     attachment_routes,
+    campaign_routes,
+    customer_routes,
     events,
     intake_routes,
     kpi_routes,
@@ -178,6 +180,8 @@ def create_app(
             *plan_routes.ROUTES,
             *record_routes.ROUTES,
             *notification_routes.ROUTES,
+            *customer_routes.ROUTES,
+            *campaign_routes.ROUTES,
             *events.ROUTES,
             *intake_routes.ROUTES,
             *kpi_routes.ROUTES,
