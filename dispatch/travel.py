@@ -15,6 +15,7 @@ import numpy.typing as npt
 IntMatrix = npt.NDArray[np.int32]
 FloatArray = npt.NDArray[np.float64]
 
+ROW_BLOCK = 512  # rows of the matrix estimated at once: beside the matrix itself little memory is held
 EARTH_RADIUS_M = 6_371_008.8
 DETOUR = 1.3  # roads against the crow; 1.2 to 1.4 in most countries
 
@@ -54,12 +55,12 @@ def matrix(seconds: npt.ArrayLike, metres: npt.ArrayLike | None = None) -> Trave
     return TravelMatrix(durations, durations if metres is None else np.ascontiguousarray(metres, dtype=np.int32))
 
 
-def great_circle_m(points: Sequence[tuple[float, float]]) -> FloatArray:
-    """All pairwise great-circle distances, shape (n, n), in metres, of (latitude, longitude) pairs in degrees."""
+def great_circle_m(points: npt.ArrayLike, rows: slice = slice(None)) -> FloatArray:
+    """Great-circle metres between n (latitude, longitude) pairs in degrees, shape (n, n); with `rows` from those only."""
     radians = np.radians(np.asarray(points, dtype=np.float64).reshape(-1, 2))
     lat, lon = radians[:, 0], radians[:, 1]
-    chord = np.sin((lat[:, None] - lat[None, :]) / 2) ** 2
-    chord += np.cos(lat)[:, None] * np.cos(lat)[None, :] * np.sin((lon[:, None] - lon[None, :]) / 2) ** 2
+    chord = np.sin((lat[rows, None] - lat[None, :]) / 2) ** 2
+    chord += np.cos(lat[rows])[:, None] * np.cos(lat)[None, :] * np.sin((lon[rows, None] - lon[None, :]) / 2) ** 2
     return np.asarray(2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.clip(chord, 0.0, 1.0))))
 
 
@@ -80,6 +81,10 @@ def estimate(
     bands: Sequence[tuple[float, float]] = SPEED_BANDS,
 ) -> TravelMatrix:
     """A symmetric TravelMatrix for (latitude, longitude) pairs in degrees, rounded up so that sums never promise too much."""
-    road_m = great_circle_m(points) * detour
-    seconds = np.ceil(drive_s(road_m, bands)).astype(np.int32)
-    return TravelMatrix(seconds, np.ceil(road_m).astype(np.int32))
+    pairs = np.asarray(points, dtype=np.float64).reshape(-1, 2)
+    seconds, metres = (np.empty((len(pairs), len(pairs)), dtype=np.int32) for _ in range(2))
+    for low in range(0, len(pairs), ROW_BLOCK):
+        rows = slice(low, low + ROW_BLOCK)
+        road_m = great_circle_m(pairs, rows) * detour
+        seconds[rows], metres[rows] = np.ceil(drive_s(road_m, bands)), np.ceil(road_m)
+    return TravelMatrix(seconds, metres)
