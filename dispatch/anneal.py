@@ -24,7 +24,7 @@ from dispatch.kernel.shape import Data
 from dispatch.recombine import Pool
 from dispatch.walks import Lanes, Walk, leader
 
-HOT, COLD = 0.6, 0.004  # temperatures as shares of the travel and waiting that a job costs on average
+HOT, COLD = 0.6, 0.01  # temperatures as shares of the travel and waiting that a job costs on average
 WARM = 0.12  # where a reheat begins
 SHORTEST = 30_000  # iterations below which an anneal is not split into several
 FRESH, FRESH_SHARE = 4, 0.56  # anneals from scratch, and their share of the iterations; the reheats share the rest
@@ -36,7 +36,7 @@ UNHURRIED_S = 4.0  # a shorter run is not recombined
 TRIAL_S = 0.1  # to measure the speed
 
 PART_JOBS, PART_ROUTES = 150, 15  # a part has so many jobs, or so many routes if those are more jobs
-ROUNDS = 20
+ROUNDS, HOTTEST = 20, 1.0  # how many rounds, and where they begin
 SETTLED = 0.7  # share of the rounds after which each goes on from the best plan
 
 
@@ -131,7 +131,7 @@ class _Spending:
         """One anneal in rounds, each in parts of the plan cut anew."""
         chance = np.random.default_rng(self.run.seed)
         present: Trips = self.best
-        hot = (WARM if has_start else HOT) * self.scale
+        hot = (WARM if has_start else HOTTEST) * self.scale
         drop = (COLD * self.scale / hot) ** (1.0 / ROUNDS)
         total = len(self.run.data.jobs)
         for n in range(ROUNDS):

@@ -246,7 +246,7 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         mark=ints(8, ways),
         memo=ints(jobs, min(ways, REMEMBERED), 2),
         cell=ints(OFFER + 10),
-        cost=np.array([0.0, 0.0, *astuple(tuning)]),
+        cost=np.array([0.0, 0.0, *astuple(tuning), 1.0]),
         random=np.array([mixed], dtype=np.uint64),
     )
     state.cell[JOB_COUNT] = jobs

@@ -24,6 +24,7 @@ from dispatch.kernel.shape import (
     DIRTY,
     DIRTY_AT,
     DIRTY_WAY,
+    EAGER,
     EMPTY_AT,
     FULL,
     GAP,
@@ -45,6 +46,7 @@ from dispatch.kernel.shape import (
     REMOVED,
     ROUTES,
     ROW,
+    SEED,
     SEEN,
     TASK,
     TASK_KEY,
@@ -62,7 +64,10 @@ from dispatch.kernel.shape import (
 )
 
 SPLIT = 0.5  # share of strings that leave a few jobs inside standing
-RECALLED = 12  # absent jobs tried again in an iteration
+RECALLED = 24  # absent jobs tried again in an iteration,
+ANYWHERE = 3  # so many of them wherever they are
+EAGERNESS = 0.5  # share of iterations that place jobs beyond the price of their absence,
+EAGER_MOST = 8.0  # up to so many times
 ALIKE = 8  # of a larger kind of way, only one empty way is looked at,
 PROBES = 16  # and looked for in so many
 
@@ -155,6 +160,7 @@ def ruin(d: Data, s: State) -> bool:
     n = d.jobs.shape[0]
     served, routes = n - s.cell[ABSENT], s.cell[ROUTES]
     seed = int(draw(s) * n)
+    s.cell[SEED] = seed
     if served == 0:
         return True
     longest = min(s.cost[LONGEST], served / routes)
@@ -182,20 +188,34 @@ def ruin(d: Data, s: State) -> bool:
 
 @compiled
 def recall(d: Data, s: State) -> None:
-    """Adds some of the jobs that have been absent before to this iteration's work, urgent classes first choice."""
+    """Adds jobs that have been absent before to this iteration's work: near what was taken out, and a few urgent ones anywhere.
+
+    With absent jobs about, half the iterations are eager: they may place jobs at a loss, which pays when others go along.
+    """
+    s.cost[EAGER] = 1.0
+    if s.cell[ABSENT] > 0 and draw(s) < EAGERNESS:
+        s.cost[EAGER] += (EAGER_MOST - 1.0) * draw(s)
     count = s.cell[ABSENT]
     if count <= RECALLED:
         for k in range(count):
             s.job[TASK, s.cell[WORK]] = s.job[ABSENTEE, k]
             s.cell[WORK] += 1
         return
-    for _ in range(RECALLED):
+    first = s.cell[WORK]
+    for k in range(-1, d.near.shape[1]):
+        j = s.cell[SEED] if k < 0 else d.near[s.cell[SEED], k]
+        if j < 0 or s.cell[WORK] - first >= RECALLED - ANYWHERE:
+            break
+        if s.job[ABSENT_AT, j] >= 0:
+            s.job[TASK, s.cell[WORK]] = j
+            s.cell[WORK] += 1
+    for _ in range(ANYWHERE):
         j = s.job[ABSENTEE, int(draw(s) * count)]
         other = s.job[ABSENTEE, int(draw(s) * count)]
         if d.jobs[other, RANK] < d.jobs[j, RANK]:
             j = other
         fresh = True
-        for k in range(s.cell[WORK]):
+        for k in range(first, s.cell[WORK]):
             fresh = fresh and s.job[TASK, k] != j
         if fresh:
             s.job[TASK, s.cell[WORK]] = j
@@ -265,10 +285,10 @@ def look(d: Data, s: State, r: int, j: int) -> None:
 
 
 @merged
-def find_place(d: Data, s: State, j: int) -> None:
-    """The best insertion of job j on the ways of its neighbours, on ways near it, or on an empty way of each kind near it."""
+def find_place(d: Data, s: State, j: int, limit: int) -> None:
+    """The best insertion of job j below a price: on its neighbours' ways, on ways near, or on an empty way of a kind near."""
     s.cell[TOKEN] += 1
-    s.cell[OFFER + PRICE], s.cell[OFFER + WAY], s.cell[OFFER + OPTION] = BIG, -1, 0
+    s.cell[OFFER + PRICE], s.cell[OFFER + WAY], s.cell[OFFER + OPTION] = limit, -1, 0
     for k in range(d.near.shape[1]):
         i = d.near[j, k]
         if i < 0:
@@ -306,8 +326,8 @@ def recreate(d: Data, s: State) -> None:
     order_work(d, s)
     for k in range(s.cell[WORK]):
         j = s.job[TASK, k]
-        find_place(d, s, j)
-        if s.cell[OFFER + WAY] >= 0 and s.cell[OFFER + PRICE] < d.jobs[j, ABSENCE]:
+        find_place(d, s, j, int(min(float(BIG), s.cost[EAGER] * d.jobs[j, ABSENCE])))
+        if s.cell[OFFER + WAY] >= 0:
             touch(s, s.cell[OFFER + WAY])
             apply_offer(d, s, j)
 
@@ -407,13 +427,14 @@ def forget(s: State) -> None:
 def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: float, filling: int) -> float:
     """Runs this many iterations from this temperature, multiplied by `cooling` after each; the temperature reached.
 
-    With `filling` one iteration places all absent jobs greedily, at any cost: the first plan.
+    With `filling` one iteration places all absent jobs greedily, where that pays: the first plan.
     """
     for _ in range(iterations):
         if filling:
             for k in range(s.cell[ABSENT]):
                 s.job[TASK, k] = s.job[ABSENTEE, k]
             s.cell[WORK] = s.cell[ABSENT]
+            s.cost[EAGER] = 1.0
             sound = True
         else:
             s.cell[ITERATIONS] += 1

@@ -55,24 +55,13 @@ TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SEEN, VERSION, EMPTY_
 # Columns of State.memo: the version of the way times GAPS, plus the best gap + 1 (0: nothing is cheaper than the price); the price.
 MEMO_KEY, MEMO_PRICE, GAPS = 0, 1, 1 << 16
 
-# Cells of State.cost: cost of the present and of the best plan; then how the search is tuned (see engine.Tuning).
-PRESENT, BEST, REMOVED, LONGEST, BLINKS = 0, 1, 2, 3, 4
+# Cells of State.cost: cost of the present and of the best plan; then how the search is tuned (see
+# engine.Tuning), and how many times the price of its absence a job may cost in this iteration.
+PRESENT, BEST, REMOVED, LONGEST, BLINKS, EAGER = 0, 1, 2, 3, 4, 5
 
 # Cells of State.cell; from OFFER on the best insertion found for a job.
-ABSENT, TOKEN, BLINK, TOUCHED, WORK, FULL, ITERATIONS, DIRTY, JOB_COUNT, VERSIONS, ROUTES, OFFER = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    8,
-    9,
-    10,
-    11,
-)
+ABSENT, TOKEN, BLINK, TOUCHED, WORK, FULL, ITERATIONS, DIRTY, JOB_COUNT = 0, 1, 2, 3, 4, 5, 6, 7, 8
+VERSIONS, ROUTES, SEED, OFFER = 9, 10, 11, 12
 PRICE, WAY, GAP, OPTION, FIRST, SECOND, BEFORE, BEHIND, CALL, CALL_AT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
 
 

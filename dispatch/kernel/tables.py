@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from dispatch.compile import Compiled, Way, shift_of, work_s
 from dispatch.kernel.shape import AFTER_DEPOT, ALLOWED, KEYS, MOVED, PAUSE, UNLIKED, Bytes, Data, Ints, Ints32
@@ -14,6 +16,9 @@ from dispatch.weights import late_price, move_price, search_prices
 NEIGHBOURS = 100
 KINDS_NEAR = 24
 ROW_BLOCK = 512  # rows of the distance table held at once while neighbours are picked
+FAR = 1 << 30  # a time beyond any
+
+Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
@@ -220,37 +225,38 @@ def _near(compiled: Compiled, places: Ints, bits: Bytes, option_at: Ints, option
     group = group.reshape(-1)
     together = (columns.astype(np.int64).T @ columns.astype(np.int64)) > 0
     single = np.diff(option_at) == 1
-    opens, closes = np.full(count, -(1 << 30)), np.full(count, 1 << 30)
-    opens[single], closes[single] = option[option_at[:-1][single], 0], option[option_at[:-1][single], 1]
-    work = np.array([compiled.problem.jobs[i].duration_s for i in compiled.open_jobs], dtype=np.int64)
+    opens, closes = np.full(count, -FAR, dtype=np.float32), np.full(count, FAR, dtype=np.float32)
+    opens[single] = np.clip(option[option_at[:-1][single], 0], -FAR, FAR)
+    closes[single] = np.clip(option[option_at[:-1][single], 1], -FAR, FAR)
+    work = np.array([compiled.problem.jobs[i].duration_s for i in compiled.open_jobs], dtype=np.float32)
     near = np.zeros((count, width), dtype=np.int32)
     for low in range(0, count, ROW_BLOCK):
         high = min(count, low + ROW_BLOCK)
         mine = slice(low, high)
-        there = seconds[np.ix_(at[mine], at)].astype(np.float64)
-        back = seconds[np.ix_(at, at[mine])].T.astype(np.float64)
+        there = seconds[np.ix_(at[mine], at)].astype(np.float32)
+        back = seconds[np.ix_(at, at[mine])].T.astype(np.float32)
         cost = np.minimum(
             _in_time(there, opens[mine, None], closes[mine, None], work[mine, None], opens, closes),
             _in_time(back, opens[None, :], closes[None, :], work[None, :], opens[mine, None], closes[mine, None]),
         )
         cost[~together[group[mine]][:, group]] += 1e12
         cost[np.arange(high - low), np.arange(low, high)] = np.inf
-        near[mine] = np.argsort(cost, axis=1, kind="stable")[:, :width]
+        some = np.sort(np.argpartition(cost, width - 1, axis=1)[:, :width], axis=1) if width < count - 1 else np.argsort(cost)
+        order = np.argsort(np.take_along_axis(cost, some, axis=1), axis=1, kind="stable")
+        near[mine] = np.take_along_axis(some, order, axis=1)[:, :width]
     return near
 
 
-def _in_time(
-    drive_s: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-    opens: Ints,
-    closes: Ints,
-    work: Ints,
-    then_opens: Ints,
-    then_closes: Ints,
-) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def _in_time(drive_s: Floats, opens: Floats, closes: Floats, work: Floats, then_opens: Floats, then_closes: Floats) -> Floats:
     """Driving plus a fifth of the waiting, plus the lateness, that doing one after the other costs at best."""
-    wait = np.clip(then_opens - work - drive_s - closes, 0, None)
-    late = np.clip(opens + work + drive_s - then_closes, 0, None)
-    return np.asarray(drive_s + 0.2 * wait + late)
+    wait = then_opens - work - closes - drive_s
+    np.maximum(wait, 0, out=wait)
+    wait *= np.float32(0.2)
+    late = drive_s + (opens + work - then_closes)
+    np.maximum(late, 0, out=late)
+    wait += late
+    wait += drive_s
+    return wait
 
 
 def _keys(compiled: Compiled, places: Ints, option_at: Ints, option: Ints) -> Ints:
