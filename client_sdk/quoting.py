@@ -10,16 +10,27 @@
 """
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from client_sdk.draft import Draft
 from client_sdk.errors import NeedsApproval, NotFound
-from client_sdk.items import Item
+from client_sdk.items import E, Item
 from client_sdk.query import col
 from client_sdk.replica import Replica
 from sync.entities import PriceBook, PriceEntry, Product, Profile, Quote, Signature
 from sync.entities.flows import ApprovalStatus, QuoteStatus
 from sync.entities.pricing import DEFAULT_LIMIT_PCT, Price, breaches, content_sha256, reason
 from sync.entities.sales import QuoteLine
+from sync.schema import Entity
+
+
+class Writing(Protocol):
+    """What a `Draft` can do, as far as it takes to quote; an app may put something of its own around it."""
+
+    def create(self, fields: Entity, *, record_id: str | None = None) -> str: ...
+
+    def set(self, entity: type[Entity], record_id: str, /, **values: object) -> None: ...
+
+    def shown(self, entity: type[E], record_id: str) -> E | None: ...
 
 
 def price_book(replica: Replica, now_ms: int) -> Item[PriceBook]:
@@ -43,7 +54,7 @@ def prices(replica: Replica, book: str) -> dict[str, Price]:
 
 def draft(
     replica: Replica,
-    tx: Draft,
+    tx: Writing,
     opportunity: str,
     quantities: Mapping[str, int],
     *,
@@ -85,13 +96,13 @@ def objections(replica: Replica, quote: Quote) -> list[str]:
     return breaches(quote, prices(replica, quote.price_book), DEFAULT_LIMIT_PCT if limit_pct is None else limit_pct)
 
 
-def send(replica: Replica, tx: Draft, quote_id: str) -> None:
+def send(replica: Replica, tx: Writing, quote_id: str) -> None:
     """Send a draft; from then on it does not change. Raises `NeedsApproval` if somebody has to approve it first."""
     _refuse_unapproved(replica, quote_id, _held(tx, quote_id))
     tx.set(Quote, quote_id, status=QuoteStatus.SENT)
 
 
-def sign(replica: Replica, tx: Draft, quote_id: str, *, signer: str, at: int, strokes: str = "", photo: str | None = None) -> str:
+def sign(replica: Replica, tx: Writing, quote_id: str, *, signer: str, at: int, strokes: str = "", photo: str | None = None) -> str:
     """The customer signs, a quote that was sent or one drafted on the spot: what it says now, no later change of it. Returns the
     signature's id.
 
@@ -115,13 +126,13 @@ def sign(replica: Replica, tx: Draft, quote_id: str, *, signer: str, at: int, st
     return signature_id
 
 
-def approve(tx: Draft, quote_id: str, *, by: str) -> None:
+def approve(tx: Writing, quote_id: str, *, by: str) -> None:
     """A manager approves a quote as this device shows it; if it has changed meanwhile, the server asks again."""
     quote = _held(tx, quote_id)
     tx.set(Quote, quote_id, approval=ApprovalStatus.APPROVED, approved_by=by, approved_for=content_sha256(quote))
 
 
-def _held(tx: Draft, quote_id: str) -> Quote:
+def _held(tx: Writing, quote_id: str) -> Quote:
     shown = tx.shown(Quote, quote_id)
     if shown is None:
         raise NotFound(f"this replica holds no quote {quote_id}")

@@ -15,9 +15,12 @@ from sync.entities import (
     Account,
     Appointment,
     Asset,
+    BusinessRule,
     Contact,
     Depot,
     Position,
+    PriceBook,
+    PriceEntry,
     Product,
     Shift,
     Site,
@@ -35,6 +38,8 @@ from sync.schema import Entity
 NAME: Final = "Northwind Climate"
 HOUR_MS: Final = 3_600_000
 MINUTE_MS: Final = 60_000
+LIFETIME_DAYS: Final = 12 * 365
+"""Half of all machines are replaced by that age."""
 PINNED: Final = 3
 """How many visits are pinned to a technician and a time."""
 
@@ -104,8 +109,8 @@ def found(random: Random, places: Sequence[Place], size: Size, users: Mapping[st
     homes = random.sample(places, min(len(technicians), len(places)))
     spots = random.sample(places, len(places))
     imported: list[Record] = [("depot-1", Depot(name="Main depot", position=_position(places[0])))]
-    imported += _catalogue()
-    customers = _Customers(imported, spots, areas)
+    imported += [*_catalogue(), *_for_sale()]
+    customers = _Customers(imported, spots, areas, day_ms)
     for at, person in enumerate(technicians):
         imported += _technician(random, at, person, users[person.key], homes[at % len(homes)], day_ms)
     calls = [_job(random, at, technicians, day_ms) for at in range(size.jobs)]
@@ -126,6 +131,35 @@ def _catalogue() -> list[Record]:
     ]
 
 
+def _for_sale() -> list[Record]:
+    """The machines that wear out and a contract, what they cost on the list and at least, and the rules of selling."""
+    wares = [
+        (
+            _plant_id(skill),
+            Product(sku=f"PLANT-{at}", name=f"new {skill} plant", family="plant", price_cents=cents, lifetime_days=LIFETIME_DAYS),
+        )
+        for at, (skill, cents) in enumerate(zip(_TRADES, (1_850_000, 1_240_000, 460_000, 320_000), strict=True), 1)
+    ]
+    wares.append(("service-contract", Product(sku="SERVICE-1", name="service contract", family="service", price_cents=96_000)))
+    listed = [
+        (
+            f"list-1.{name}",
+            PriceEntry(price_book="list-1", product=name, price_cents=w.price_cents, floor_cents=w.price_cents * 9 // 10),
+        )
+        for name, w in wares
+    ]
+    credit = {"accrue_cents": 1_000, "confirm_cents": 2_500, "confirm_pct": 0.5, "cap_cents": 10_000}
+    rules = [
+        ("incentive.1", BusinessRule(kind="incentive", version=1, body=credit)),
+        ("quote_approval.1", BusinessRule(kind="quote_approval", version=1, body={"limit_pct": {"rep": 8, "manager": 25}})),
+    ]
+    return [*wares, ("list-1", PriceBook(version="2026")), *listed, *rules]
+
+
+def _plant_id(skill: str) -> str:
+    return f"plant-{skill}"
+
+
 def _part_id(part: str) -> str:
     return f"part-{part.replace(' ', '-')}"
 
@@ -133,8 +167,8 @@ def _part_id(part: str) -> str:
 class _Customers:
     """Accounts with contacts, sites and machines, made one after another as orders need them."""
 
-    def __init__(self, imported: list[Record], spots: Sequence[Place], areas: Sequence[str]) -> None:
-        self._imported, self._spots, self._areas = imported, spots, areas
+    def __init__(self, imported: list[Record], spots: Sequence[Place], areas: Sequence[str], day_ms: int) -> None:
+        self._imported, self._spots, self._areas, self._day_ms = imported, spots, areas, day_ms
         self._west_to_east = sorted(place.lon for place in spots)
         self._made = 0
 
@@ -160,8 +194,10 @@ class _Customers:
             territory=area,
             access_notes="Ring at the gate. Park behind the hall.",
         )
-        product = _part_id(_TRADES[skill][1][0]) if skill in _TRADES else None
-        machine = Asset(site=site, name=f"{skill} plant", serial=f"SN{at + 1:05}", product=product)
+        product = _plant_id(skill) if skill in _TRADES else None
+        age_days = (at * 5 % 19) * 365
+        installed = self._day_ms - age_days * 24 * HOUR_MS
+        machine = Asset(site=site, name=f"{skill} plant", serial=f"SN{at + 1:05}", product=product, installed_on=installed)
         self._imported += [(site, fields), (asset, machine)]
         return account, site, asset
 

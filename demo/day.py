@@ -16,11 +16,10 @@ from demo.journal import Op
 from demo.line import Fault
 from demo.luck import luck
 from demo.office import Best, Desk, OfficeError, Record
-from demo.orders import Close, Convert, Enrol, Outcomes, Sync, Work
+from demo.orders import Enrol, Outcomes, Sync, Work
 from demo.races import RACES, Race, Visit
 from demo.story import Story
-from sync.entities import Opportunity
-from sync.entities.flows import AppointmentStatus, Stage
+from sync.entities.flows import AppointmentStatus
 from sync.policies import Role
 from sync.protocol import Change, OutcomeKind
 
@@ -31,6 +30,8 @@ LIVE_PACE_S: Final = 0.05
 NOON: Final = 12
 EVENING: Final = 23
 PATIENCE_S: Final = 30.0
+REST_PATIENCE_S: Final = 90.0
+"""The rules have a day's work to do, which takes a while on a busy machine."""
 PLAN_SLOW_S: Final = 6.0
 PLAN_PATIENCE_S: Final = 240.0
 """The search compiles itself on its first run, which takes a while on a busy machine."""
@@ -43,9 +44,8 @@ class Day:
         self.technicians = [h for h in crew if h.person.role is Role.TECHNICIAN]
         self.reps = [h for h in crew if h.person.role is Role.REP]
         self.dispatcher, self.manager, self.story, self.seed, self.day_ms = dispatcher, manager, story, seed, day_ms
-        self._random = luck(seed)
+        self.random = luck(seed)
         self.dark: list[Handset] = []
-        self.leads_won_seen = 0
         self.plan_wall_s = 0.0
         self.visits: Sequence[Visit] = ()
 
@@ -124,10 +124,20 @@ class Day:
         """Start every device's process, enrol it, and give it what its user may hold."""
         await together(handset.start() for handset in self.crew)
         await together(h.ask(Enrol(h.line.url, h.code, h.person.key)) for h in self.crew)
+        await self._offers_ready()
         for handset in self.crew:
             handset.line.up(failing=0.15)
-        await together(self._sync(handset, quiet=True) for handset in self.crew)
+        await together(self.sync(handset, quiet=True) for handset in self.crew)
         self.story.line("all", f"{len(self.crew)} devices are enrolled and hold their day")
+
+    async def _offers_ready(self) -> None:
+        """The rules look at each visit that was dispatched, and have the offers ready before the devices fetch their day."""
+        for _ in range(int(PATIENCE_S / POLL_S)):
+            if not await self.dispatcher.rules_due():
+                break
+            await asyncio.sleep(POLL_S)
+        offers = await self.dispatcher.records("offer")
+        self.story.line("the rules", f"have {len(offers)} offers ready for {len({o.seen('work_order') for o in offers})} visits")
 
     # The morning -----------------------------------------------------------------------------------------------------------
 
@@ -170,7 +180,7 @@ class Day:
             [
                 *(self._die_unacknowledged(handset) for handset in victims[:1]),
                 *(self._die_applying(handset) for handset in victims[1:2]),
-                *(self._sync(handset) for handset in self.technicians if handset not in victims),
+                *(self.sync(handset) for handset in self.technicians if handset not in victims),
             ]
         )
 
@@ -188,7 +198,7 @@ class Day:
         handset.line.passed.clear()
         syncing = asyncio.create_task(handset.ask(Sync()))
         await asyncio.wait_for(handset.line.passed.wait(), PATIENCE_S)
-        await asyncio.sleep(self._random.random() * 0.01)
+        await asyncio.sleep(self.random.random() * 0.01)
         await self._kill(handset, syncing, "SIGKILL while it takes in what the server sent")
         await self._revive(handset)
 
@@ -215,12 +225,12 @@ class Day:
     async def _revive(self, handset: Handset) -> None:
         await handset.start()
         self.story.line(handset.name, "is started again on the same file")
-        await self._sync(handset)
+        await self.sync(handset)
 
     # Afternoon and evening -------------------------------------------------------------------------------------------------
 
     async def afternoon(self) -> None:
-        """Everybody works on, on a line that fails now and then; the reps pick up the morning's leads and go where no signal is."""
+        """Everybody works on, on a line that fails now and then."""
         until_ms = self.day_ms + EVENING * HOUR_MS
         live = [handset for at, handset in enumerate(self.technicians) if at % 2 == 0]
         others = [handset for handset in self.technicians if handset not in live]
@@ -237,74 +247,32 @@ class Day:
         )
         for handset in self.technicians:
             handset.line.up(failing=0.2)
-        await together(self._sync(handset) for handset in self.technicians)
-        await self._leads_routed()
-        for handset in self.reps:
-            handset.line.up(failing=0.2)
-        await together(self._sync(handset) for handset in self.reps)
-
-    async def _leads_routed(self) -> None:
-        """Wait until each lead has an owner; the rule runs in the server, after the commit."""
-        names = {handset.user: handset.name for handset in self.reps}
-        leads = await self.dispatcher.records("lead")
-        until_s = self.story.wall_s + PATIENCE_S
-        while not all(lead.seen("owner") for lead in leads) and self.story.wall_s < until_s:
-            await asyncio.sleep(POLL_S)
-            leads = await self.dispatcher.records("lead")
-        for lead in leads:
-            self.story.line(
-                "the rules", f"route “{lead.seen('need')}” to {names.get(lead.seen('owner'), 'nobody')} ({lead.seen('territory')})"
-            )
-
-    async def sales(self) -> None:
-        """The reps convert without signal, sync, and close without signal, while the manager closes one of them otherwise."""
-        for handset in self.reps:
-            handset.line.down()
-        await together(handset.ask(Convert()) for handset in self.reps)
-        for handset in self.reps:
-            handset.line.up(failing=0.2)
-        await together(self._sync(handset) for handset in self.reps)
-        for handset in self.reps:
-            handset.line.down()
-        busiest = await self._contested()
-        await together(handset.ask(Close()) for handset in self.reps)
-        if busiest is not None:
-            await self.manager.set(
-                Opportunity, busiest.id, "close as lost", stage=Stage.LOST, lost_reason="customer wrote to the office"
-            )
-            self.story.line(self.manager.person.name, f"closes “{busiest.seen('name')}” as lost, at the same time")
-        for handset in self.reps:
-            handset.line.up()
-            handset.line.next = [Fault.REPLY_LOST]
-        await together(self._sync(handset) for handset in self.reps)
-
-    async def _contested(self) -> Record | None:
-        """An opportunity of the rep who has most: the one they will win is not the only one."""
-        found = await self.manager.records("opportunity")
-        owners = [record.seen("owner") for record in found]
-        mine = [record for record in found if owners.count(record.seen("owner")) > 1]
-        return mine[-1] if mine else None
+        await together(self.sync(handset) for handset in self.technicians)
 
     async def quiesce(self) -> None:
-        """All lines are good; everybody syncs until nobody is behind, or patience ends."""
+        """All lines are good; everybody syncs until the rules are done and nobody is behind, or patience ends."""
         for handset in self.crew:
             handset.line.up()
             handset.line.next = []
-        clock, before, until_s = 0, -1, self.story.wall_s + PATIENCE_S
-        while clock != before and self.story.wall_s < until_s:
-            await asyncio.sleep(2 * POLL_S)  # rules may still be writing
-            await together(self._sync(handset, quiet=True) for handset in self.crew)
+        clock, before, until_s = 0, -1, self.story.wall_s + REST_PATIENCE_S
+        while self.story.wall_s < until_s:
+            if await self.dispatcher.rules_due():
+                await asyncio.sleep(POLL_S)
+                continue
+            if clock == before:
+                break
+            await together(self.sync(handset, quiet=True) for handset in self.crew)
             clock, before = max(row.clock_seq for row in await self.dispatcher.devices()), clock
         self.story.line("all", f"are back and at rest, at commit {clock}")
         for handset in self.technicians:
-            self.leads_won_seen += (await handset.ask(Outcomes())).count
+            await handset.ask(Outcomes())
 
     # Small things ----------------------------------------------------------------------------------------------------------
 
     async def _work(self, handset: Handset, until_ms: int, *, live: bool) -> None:
         await handset.ask(Work(until_ms, live=live, pace_s=LIVE_PACE_S if live else 0.0))
 
-    async def _sync(self, handset: Handset, *, quiet: bool = False) -> None:
+    async def sync(self, handset: Handset, *, quiet: bool = False) -> None:
         faults, resent = handset.line.faults, handset.line.resent_batches
         answer = await handset.ask(Sync(ATTEMPTS))
         failed, again = handset.line.faults - faults, handset.line.resent_batches - resent

@@ -55,7 +55,7 @@ class Device:
             case Close(leave):
                 count = self._user(RepUser).close(leave)
             case Outcomes():
-                count = self._user(TechnicianUser).outcomes()
+                self._user(TechnicianUser).outcomes()
             case Dump(path):
                 await asyncio.to_thread(Path(path).write_bytes, msgspec.json.encode(self.held()))
         return Answer(count=count)

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from demo import selling
 from demo.company import NAME, Size
 from demo.crew import Gone, Handset
 from demo.day import Day
@@ -120,7 +121,8 @@ async def _play(day: Day, imported: Imported, options: Options) -> Report:
     story.chapter("Afternoon")
     await day.afternoon()
     story.chapter("Sales")
-    await day.sales()
+    await selling.leads(day)
+    await selling.deals(day)
     story.chapter("Evening: everybody comes back")
     await day.quiesce()
     story.chapter("The reckoning")

@@ -48,6 +48,12 @@ class DeviceRow(msgspec.Struct, frozen=True):
     clock_seq: int
 
 
+class Board(msgspec.Struct, frozen=True):
+    """How far the office's rules are behind: changed records that they have yet to look at."""
+
+    rules_due: int
+
+
 class ParkedRow(msgspec.Struct, frozen=True):
     """A transaction that a rule refused; `device` is the device's name."""
 
@@ -139,6 +145,9 @@ class Desk:
 
     async def devices(self) -> list[DeviceRow]:
         return await self._ask("GET", "/v1/devices", list[DeviceRow])
+
+    async def rules_due(self) -> int:
+        return (await self._ask("GET", "/v1/board", Board)).rules_due
 
     async def parked(self) -> list[ParkedRow]:
         return await self._ask("GET", "/v1/parked", list[ParkedRow])

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from demo.check import Author, Evidence, divergences, doubled_writes, lost_writes, stock_differences
+from demo.check import Author, Evidence, Records, divergences, doubled_writes, lost_writes, stock_differences
 from demo.crew import Handset
 from demo.day import Day
 from demo.importer import Imported
@@ -16,7 +16,8 @@ from demo.orders import Fate, Held, Row
 from demo.plan_check import breaches, published
 from demo.report import Report, Unserved
 from sync.entities import Appointment
-from sync.entities.flows import AppointmentStatus, ConflictStatus, LeadStatus
+from sync.entities.flows import AppointmentStatus, ConflictStatus, LeadStatus, OfferStatus, QuoteStatus, Stage
+from sync.entities.market import IncentiveKind
 from sync.schema import REGISTRY
 
 ENDED: Final = (AppointmentStatus.COMPLETED, AppointmentStatus.CANNOT_COMPLETE)
@@ -70,6 +71,7 @@ async def reckon(day: Day, imported: Imported, plan: Plan) -> Report:
         leads_captured=len(leads),
         leads_won=sum(lead.fields.get("status") == LeadStatus.WON for lead in leads),
         wall_s=round(story.wall_s, 1),
+        **_loop(day, evidence.records),
         transactions=sum(len(author.noted.deeds) for author in evidence.authors),
         network_faults=sum(handset.line.faults for handset in day.crew),
         records_compared=compared,
@@ -78,11 +80,51 @@ async def reckon(day: Day, imported: Imported, plan: Plan) -> Report:
         parked_reasons=tuple(f"{name} {n}: {'; '.join(reasons)}" for (name, n), reasons in sorted(evidence.parked.items())),
         plan_wall_s=round(day.plan_wall_s, 1),
         jobs_done=sum(row.fields.get("status") in ENDED for row in evidence.records.get("appointment", {}).values()),
-        outcomes_seen_by_technicians=day.leads_won_seen,
+        outcomes_seen_by_technicians=len(_wins_seen(day, held)),
         stock_differences=len(stock),
         seed=day.seed,
         problems=(*lost, *doubled, *stock, *diverged, *plan.problems),
     )
+
+
+def _loop(day: Day, records: Records) -> dict[str, int]:
+    """From the offer to the credit, counted on the server's records; that a quote was signed offline is what its
+    signer's journal and line say together."""
+    offers, leads, quotes = (records.get(name, {}) for name in ("offer", "lead", "quote"))
+    lines = [line.fields["kind"] for line in records.get("incentive", {}).values()]
+    offline = {
+        op.id
+        for handset in day.reps
+        for deed in handset.journal.deeds
+        for op in deed.ops
+        if op.entity == "quote" and op.fields.get("status") == QuoteStatus.SIGNED and handset.line.was_down(deed.at_ms)
+    }
+    signed = {
+        quote for quote, row in quotes.items() if row.fields.get("status") == QuoteStatus.SIGNED and row.fields.get("signature")
+    }
+    return {
+        "offers_shown": sum("shown_at" in row.fields for row in offers.values()),
+        "offers_taken": sum(
+            row.fields.get("lead") in leads and row.fields.get("status") == OfferStatus.TAKEN for row in offers.values()
+        ),
+        "leads_merged": sum(row.fields.get("status") == LeadStatus.DUPLICATE for row in leads.values()),
+        "leads_routed": sum(bool(row.fields.get("owner")) for row in leads.values()),
+        "quotes_made": len(quotes),
+        "quotes_signed_offline": len(signed & offline),
+        "opportunities_won": sum(row.fields.get("stage") == Stage.WON for row in records.get("opportunity", {}).values()),
+        "credits": sum(kind != IncentiveKind.CLAW_BACK for kind in lines),
+        "clawed_back": sum(kind == IncentiveKind.CLAW_BACK for kind in lines),
+    }
+
+
+def _wins_seen(day: Day, held: Mapping[str, Held]) -> set[str]:
+    """The leads that stand as won on the device of somebody who captured them."""
+    return {
+        row.id
+        for handset in day.technicians
+        for row in held[handset.person.key].rows
+        if row.entity == "lead" and row.fields["status"] == LeadStatus.WON and handset.user in row.fields["captured_by"]
+    }
 
 
 async def _evidence(day: Day, imported: Imported, held: Mapping[str, Held]) -> Evidence:

@@ -35,6 +35,15 @@ class Report(msgspec.Struct, frozen=True):
     leads_captured: int
     leads_won: int
     wall_s: float
+    offers_shown: int
+    offers_taken: int
+    leads_merged: int
+    leads_routed: int
+    quotes_made: int
+    quotes_signed_offline: int
+    opportunities_won: int
+    credits: int
+    clawed_back: int
     transactions: int
     network_faults: int
     records_compared: int
@@ -76,6 +85,19 @@ def rows_of(report: Report) -> Iterator[tuple[str, str]]:
         "leads",
         f"{report.leads_captured} captured, {report.leads_won} won; {report.outcomes_seen_by_technicians} seen where captured",
     )
+    yield (
+        "offers",
+        f"{report.offers_shown} shown, {report.offers_taken} taken",
+    )
+    yield (
+        "leads on their way",
+        f"{report.leads_routed} routed to a rep, {report.leads_merged} merged with another",
+    )
+    yield (
+        "sold",
+        f"{report.quotes_made} quotes, {report.quotes_signed_offline} signed without signal, {report.opportunities_won} deals won",
+    )
+    yield "credit", f"{report.credits} lines of credit, {report.clawed_back} clawed back"
     yield "wall time", f"{report.wall_s:.1f} s, of which {report.plan_wall_s:.1f} s waiting for the plan"
     for problem in report.problems[:SHOWN]:
         yield "problem", problem

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from client_sdk import Item, col
+from client_sdk import Item, col, credit
 from demo.user import Doing, User
-from sync.entities import Appointment, Lead, PartUsed, Product, Site, StockMove, TimeEntry, WorkOrder, WorkOrderTask
+from sync.entities import Appointment, Lead, Offer, PartUsed, Product, Site, StockMove, TimeEntry, WorkOrder, WorkOrderTask
 from sync.entities.customers import Asset, Reading
-from sync.entities.flows import AppointmentStatus, LeadStatus
+from sync.entities.flows import AppointmentStatus, LeadStatus, OfferStatus
 from sync.entities.sales import Urgency
 from sync.entities.stock import MoveReason
 from sync.entities.work import ActualTime, TaskResult, TimeKind
@@ -65,8 +65,11 @@ class TechnicianUser(User):
             return False
         if self.random.random() < 0.45:
             self._note(order, start_ms)
+        offers = self._show(order, start_ms)
         if self.random.random() < 0.15 or not self.replica.query(Lead, limit=1):  # everybody finds something on the first visit
-            self._lead(visit, order, start_ms)
+            self._lead(visit, order, offers[0] if offers else None, start_ms)
+        elif offers and self.random.random() < 0.3:
+            self._decline(offers[0], start_ms)
         self._finish(visit, order, technician, start_ms)
         await rest(pace_s)
         return True
@@ -92,9 +95,27 @@ class TechnicianUser(User):
                 with self.doing("symptom") as tx:
                     tx.set(WorkOrder, order.id, symptom=finding)
 
-    def _lead(self, visit: Item[Appointment], order: Item[WorkOrder], at_ms: int) -> None:
+    def _show(self, order: Item[WorkOrder], at_ms: int) -> list[Item[Offer]]:
+        """Put the offers that wait on the order before the customer, the best first."""
+        mine, fresh = col(Offer.work_order).is_(order.id), col(Offer.status).is_(OfferStatus.OPEN)
+        offers = self.replica.query(Offer, mine, fresh, order_by=col(Offer.position).ascending())
+        if unseen := [offer for offer in offers if offer.fields.shown_at is None]:
+            with self.doing("show offers") as tx:
+                for offer in unseen:
+                    tx.set(Offer, offer.id, shown_at=at_ms)
+        return offers
+
+    def _decline(self, offer: Item[Offer], at_ms: int) -> None:
+        with self.doing("offer declined") as tx:
+            said = {"answered_by": self.me, "answered_at": at_ms, "answer": "not this year"}
+            tx.set(Offer, offer.id, status=OfferStatus.DECLINED, **said)
+
+    def _lead(self, visit: Item[Appointment], order: Item[WorkOrder], offer: Item[Offer] | None, at_ms: int) -> None:
+        """The customer takes an offer, or needs something that nobody thought of."""
         lead = self.replica.new_id()
-        need = f"{self.random.choice(_NEEDS)} (seen at {order.fields.number})"
+        product = self.replica.get(Product, offer.fields.product) if offer else None
+        named = product.fields.name if product else self.random.choice(_NEEDS)
+        need = f"{named} (seen at {order.fields.number})"
         with self.doing("capture a lead") as tx:
             fields = Lead(
                 need=need,
@@ -102,13 +123,17 @@ class TechnicianUser(User):
                 site=order.fields.site,
                 asset=order.fields.asset,
                 appointment=visit.id,
+                product=product.id if product else None,
+                offer=offer.id if offer else None,
                 urgency=self.random.choice(tuple(Urgency)),
-                estimate_cents=self.random.randint(8, 90) * 100_00,
+                estimate_cents=offer.fields.value_cents if offer else self.random.randint(8, 90) * 100_00,
                 captured_by=(self.me,),
                 captured_at=at_ms,
             )
-            tx.create(lead, fields)
-        self.tell(f"captures a lead: {need}")
+            tx.create(fields, record_id=lead)
+            if offer:
+                tx.set(Offer, offer.id, status=OfferStatus.TAKEN, answered_by=self.me, answered_at=at_ms, lead=lead)
+        self.tell(f"captures a lead: {need}{f', an offer: {offer.fields.reason}' if offer else ''}")
 
     def _finish(self, visit: Item[Appointment], order: Item[WorkOrder], technician: str, start_ms: int) -> None:
         """One transaction: status, actual time, time entries, parts with their stock moves, tasks, cause and remedy."""
@@ -136,12 +161,12 @@ class TechnicianUser(User):
 
     def _time(self, tx: Doing, order: str, technician: str, kind: TimeKind, start_ms: int, end_ms: int) -> None:
         entry = TimeEntry(work_order=order, technician=technician, kind=kind, start=start_ms, end=max(start_ms, end_ms))
-        tx.create(self.replica.new_id(), entry)
+        tx.create(entry)
 
     def _use(self, tx: Doing, order: str, technician: str, product: Item[Product], at_ms: int) -> None:
         quantity = self.random.randint(1, 2)
         part = PartUsed(work_order=order, product=product.id, quantity=quantity, price_cents=product.fields.price_cents)
-        part_id = tx.create(self.replica.new_id(), part)
+        part_id = tx.create(part)
         move = StockMove(
             location=f"technician:{technician}",
             product=product.id,
@@ -150,13 +175,11 @@ class TechnicianUser(User):
             at=at_ms,
             part_used=part_id,
         )
-        tx.create(self.replica.new_id(), move)
+        tx.create(move)
 
-    def outcomes(self) -> int:
-        """Tell what has become of the leads captured on this device; returns how many were won."""
-        won = 0
-        for lead in self.replica.query(Lead, col(Lead.captured_by).has(self.me)):
-            if lead.fields.status in (LeadStatus.WON, LeadStatus.LOST):
-                won += lead.fields.status is LeadStatus.WON
-                self.tell(f"sees that the lead “{lead.fields.need}” was {lead.fields.status.value}")
-        return won
+    def outcomes(self) -> None:
+        """Tell what has become of the leads captured on this device, and what they earn."""
+        for mine in credit.leads(self.replica):
+            if mine.status in (LeadStatus.WON, LeadStatus.LOST):
+                owed = f", {mine.balance.owed_cents / 100:.2f} $ of credit" if mine.balance.owed_cents else ""
+                self.tell(f"sees that the lead “{mine.need}” was {mine.status.value}{owed}")

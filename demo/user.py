@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from client_sdk import Draft, Replica
+from client_sdk.items import E
 from demo.journal import Journal, Op, Verb
 from sync.schema import REGISTRY, Entity
 
@@ -22,11 +23,17 @@ class Doing:
         self._replica = replica
         self.ops: list[Op] = []
 
-    def create(self, record_id: str, fields: Entity) -> str:
-        self.ops.append(Op("create", fields.spec.name, record_id, msgspec.to_builtins(fields)))
-        return record_id
+    def create(self, fields: Entity, *, record_id: str | None = None) -> str:
+        made = record_id or self._replica.new_id()
+        self.ops.append(Op("create", fields.spec.name, made, msgspec.to_builtins(fields)))
+        return made
 
-    def set(self, entity: type[Entity], record_id: str, **values: Any) -> None:
+    def shown(self, entity: type[E], record_id: str) -> E | None:
+        """A record as the user sees it before this transaction."""
+        item = self._replica.get(entity, record_id)
+        return None if item is None else item.fields
+
+    def set(self, entity: type[Entity], record_id: str, /, **values: Any) -> None:
         self._op("set", entity, record_id, values)
 
     def append(self, entity: type[Entity], record_id: str, **entries: msgspec.Struct) -> None:

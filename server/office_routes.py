@@ -70,12 +70,13 @@ async def repair_route(request: AnyRequest, device_no: FromPath[int], epoch: Fro
 
 @get("/v1/board")
 async def board_route(request: AnyRequest) -> Response[bytes]:
-    """Planned visits that their technician's device has not seen as they stand."""
+    """Planned visits that their technician's device has not seen as they stand; how many changed records await the rules."""
     device = await admitted(request)
     await request.app.state.board.write()
     async with context_of(request).office.of(device.tenant_id) as tenant:
-        rows = await tenant.unseen()
-    return answer_json(request, {"unseen": [dict(row._mapping) for row in rows]})  # noqa: SLF001  # public in SQLAlchemy
+        rows, rules_due = await tenant.unseen(), await tenant.rules_due()
+    unseen = [dict(row._mapping) for row in rows]  # noqa: SLF001  # public in SQLAlchemy
+    return answer_json(request, {"unseen": unseen, "rules_due": rules_due})
 
 
 def _is_json(payload: bytes) -> bool:

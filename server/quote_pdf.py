@@ -11,15 +11,16 @@ from datetime import UTC, datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import fpdf
 import msgspec
-import pymupdf_fonts
 
 from sync.entities import Quote, Signature
 from sync.entities.flows import ApprovalStatus, QuoteStatus
 from sync.entities.pricing import content_sha256, line_cents, money, totals_of
+
+if TYPE_CHECKING:
+    import fpdf
 
 _SVG_PATH: Final = re.compile(r"[MmLlHhVvCcSsQqTtAaZz0-9eE+\-.,\s]+")
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
@@ -44,6 +45,8 @@ class QuotePage(msgspec.Struct, frozen=True):
 
 def render(page: QuotePage) -> bytes:
     """The PDF."""
+    import fpdf  # noqa: PLC0415  # slow to load, and few processes ever print
+
     pdf = fpdf.FPDF()
     fonts = Path(_fonts().name)
     pdf.add_font("Noto", "", fonts / "regular.ttf")
@@ -59,7 +62,7 @@ def render(page: QuotePage) -> bytes:
     return bytes(pdf.output())
 
 
-def _head(pdf: fpdf.FPDF, page: QuotePage) -> None:
+def _head(pdf: "fpdf.FPDF", page: QuotePage) -> None:
     quote = page.quote
     _say(pdf, page.seller, size=10)
     _say(pdf, f"Quote {quote.number or page.quote_id}", size=18, bold=True)
@@ -74,7 +77,7 @@ def _head(pdf: fpdf.FPDF, page: QuotePage) -> None:
     pdf.ln(4)
 
 
-def _lines(pdf: fpdf.FPDF, page: QuotePage) -> None:
+def _lines(pdf: "fpdf.FPDF", page: QuotePage) -> None:
     pdf.set_font("Noto", size=9)
     with pdf.table(col_widths=_WIDTHS, text_align=_RIGHT, borders_layout="HORIZONTAL_LINES") as table:
         table.row(_HEADINGS)
@@ -88,7 +91,7 @@ def _lines(pdf: fpdf.FPDF, page: QuotePage) -> None:
     pdf.ln(2)
 
 
-def _sums(pdf: fpdf.FPDF, page: QuotePage) -> None:
+def _sums(pdf: "fpdf.FPDF", page: QuotePage) -> None:
     quote, sums = page.quote, totals_of(page.quote)
     if quote.discount_pct:
         _say(pdf, f"The nets have {quote.discount_pct:g} % off for the whole quote", align="R")
@@ -101,7 +104,7 @@ def _sums(pdf: fpdf.FPDF, page: QuotePage) -> None:
         _say(pdf, quote.notes)
 
 
-def _signature(pdf: fpdf.FPDF, page: QuotePage) -> None:
+def _signature(pdf: "fpdf.FPDF", page: QuotePage) -> None:
     signature, content = page.signature, content_sha256(page.quote)
     pdf.ln(6)
     if signature is not None:
@@ -126,7 +129,7 @@ def _drawing(strokes: str) -> bytes:
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}">{path}</svg>'.encode()
 
 
-def _say(pdf: fpdf.FPDF, words: str, *, size: int = 10, bold: bool = False, align: str = "L") -> None:
+def _say(pdf: "fpdf.FPDF", words: str, *, size: int = 10, bold: bool = False, align: str = "L") -> None:
     pdf.set_font("Noto", "B" if bold else "", size)
     pdf.multi_cell(0, text=words, align=align, new_x="LMARGIN", new_y="NEXT")
 
@@ -139,6 +142,8 @@ def _time(ms: int) -> datetime:
 @cache
 def _fonts() -> tempfile.TemporaryDirectory[str]:
     """A directory with the fonts as files, which is how they are read; it goes with the process."""
+    import pymupdf_fonts  # noqa: PLC0415  # see `render`
+
     directory = tempfile.TemporaryDirectory(prefix="truckroll-fonts-")
     for name, font in (("regular", "notos"), ("bold", "notosbo")):
         (Path(directory.name) / f"{name}.ttf").write_bytes(pymupdf_fonts.myfont(font))

@@ -136,7 +136,7 @@ def _win(opportunity: str, seq: int, fields: Mapping[str, Any], amount_cents: in
     """A signed order outweighs that somebody had given the deal up: it is opened again first, since lost does not lead to won."""
     stage = fields.get("stage", Stage.PROSPECT)
     if stage == Stage.LOST:
-        yield update("opportunity", opportunity, seq, stage=Stage.NEGOTIATION, lost_reason="")
+        yield update("opportunity", opportunity, seq, stage=Stage.NEGOTIATION)
     won = {} if stage == Stage.WON else {"stage": Stage.WON}
     yield update("opportunity", opportunity, seq, amount_cents=amount_cents, **won)
 

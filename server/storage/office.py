@@ -317,6 +317,12 @@ class Tenant:
         )
         return (await self.connection.execute(query)).all()
 
+    async def rules_due(self) -> int:
+        """How many changed records rules have not finished with; those that they are at count as well."""
+        query = sa.select(sa.func.count()).select_from(rule_event).where(rule_event.c.tenant_id == self.tenant_id)
+        due: int = (await self.connection.execute(query)).scalar_one()
+        return due
+
     async def take_events(self, limit: int) -> list[tuple[str, str]]:
         """Take (entity, id) of records that changed since rules last looked; they come back if this transaction does not commit."""
         due = (

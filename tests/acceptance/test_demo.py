@@ -26,6 +26,15 @@ PROMISED = [
     "leads_captured",
     "leads_won",
     "wall_s",
+    "offers_shown",
+    "offers_taken",
+    "leads_merged",
+    "leads_routed",
+    "quotes_made",
+    "quotes_signed_offline",
+    "opportunities_won",
+    "credits",
+    "clawed_back",
 ]
 
 
@@ -62,6 +71,14 @@ def test_what_it_promises_to_survive_did_happen(played: tuple[Path, Path, str]) 
     assert min(report.offline_transactions, report.resent_batches, report.killed, report.conflicts, report.leads_won) > 0
     assert report.leads_captured >= report.leads_won
     assert report.outcomes_seen_by_technicians == report.leads_won
+
+
+def test_the_loop_from_the_offer_to_the_credit_is_closed(played: tuple[Path, Path, str]) -> None:
+    report = msgspec.json.decode(played[0].read_bytes(), type=Report)
+    assert min(report.offers_shown, report.offers_taken, report.leads_merged, report.leads_routed, report.clawed_back) > 0
+    assert report.quotes_made >= report.quotes_signed_offline > 0
+    assert report.opportunities_won >= report.leads_won > 0
+    assert report.credits > report.clawed_back
 
 
 def test_the_plan_is_checked_and_whatever_it_leaves_out_has_a_reason(played: tuple[Path, Path, str]) -> None:

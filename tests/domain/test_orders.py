@@ -42,7 +42,7 @@ async def test_a_signature_outweighs_that_the_deal_was_given_up_but_a_later_word
     await field.manager.sets(Opportunity, "O1", stage=Stage.LOST, lost_reason="no answer")
     await settled(field, rita)
     deal_now = await field.manager.see(Opportunity, "O1")
-    assert (deal_now.stage, deal_now.lost_reason) == (Stage.WON, "")
+    assert (deal_now.stage, deal_now.lost_reason) == (Stage.WON, "no answer")
     await field.manager.sets(Opportunity, "O1", stage=Stage.NEGOTIATION)
     await settled(field, rita)
     assert (await field.manager.see(Opportunity, "O1")).stage is Stage.NEGOTIATION
