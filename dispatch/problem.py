@@ -274,7 +274,7 @@ def _job_faults(problem: Problem, job: Job, size: int) -> Iterator[str]:
     crossed = [w for w in (*job.windows, *job.soft_windows) if w.end_s < w.start_s]
     if crossed:
         yield f"window {crossed[0].start_s}–{crossed[0].end_s} ends before it starts"
-    missing = sorted(job.after - problem.job_index.keys())
+    missing = sorted(other for other in job.after if other not in problem.job_index)  # a difference with the keys would walk all
     if missing:
         yield f"comes after job {missing[0]}, which does not exist"
     elif job.after and _after_itself(problem, job):
