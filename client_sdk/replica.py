@@ -12,12 +12,12 @@ from weakref import WeakSet
 
 import msgspec
 
-from client_sdk import capture, ledger
+from client_sdk import capture, ledger, words
 from client_sdk.attachments import Attachments
 from client_sdk.background import BackgroundSync
 from client_sdk.capture import Agreed, Photo
 from client_sdk.draft import Draft
-from client_sdk.errors import NotEnrolled, SdkError, Unreadable, Wiped
+from client_sdk.errors import NotEnrolled, NotFound, SdkError, Unreadable, Wiped
 from client_sdk.items import (
     Conflicts,
     E,
@@ -38,7 +38,7 @@ from client_sdk.transport import Transport
 from client_sdk.wakeups import Wakeups
 from client_sdk.watch import Hub, Watch, hub_of
 from sync.codec import decode_body, decode_transaction
-from sync.entities import Conflict, Lead
+from sync.entities import Asset, Conflict, KnowledgeArticle, Lead, WorkOrder
 from sync.entities.flows import OfferStatus
 from sync.ids import RANDOM_BYTES, ulid
 from sync.protocol import Enrolled, Outcome
@@ -46,6 +46,8 @@ from sync.schema import REGISTRY, Body, Entity, EntitySpec
 
 Sleep = Callable[[float], Awaitable[object]]
 _STATES = tuple(OutboxState)
+SEARCHED = 200
+"""How many articles whose words fit are weighed against each other."""
 
 
 def wall_clock_ms() -> int:
@@ -128,6 +130,37 @@ class Replica:
             except Unreadable:
                 continue
         return items
+
+    def search_knowledge(
+        self, text: str = "", *, product: str | None = None, symptom: str = "", limit: int = 10
+    ) -> list[Item[KnowledgeArticle]]:
+        """Published knowledge articles, the likeliest help first: those that have all words of `text` and any word of `symptom`,
+        for the product or for none in particular. Without words, all of them. What helped others comes before what did not.
+
+        Raises `SdkError` if this device's SQLite has no full-text search.
+        """
+        if not self._store.searchable:
+            raise SdkError("this device's SQLite has no full-text search (FTS5)")
+        statement = words.matching(text, symptom, SEARCHED)
+        found = []
+        for row, rank in self._store.search(statement) if statement else ():
+            try:
+                item = _item(KnowledgeArticle, row)
+            except Unreadable:
+                continue
+            worth = item.fields.worth(rank, product)
+            if worth > 0:
+                found.append((-worth, item.id, item))
+        return [item for _, _, item in sorted(found, key=lambda one: one[:2])[:limit]]
+
+    def knowledge_for(self, work_order: str, limit: int = 5) -> list[Item[KnowledgeArticle]]:
+        """What may help with an order: by the model of its machine and by its symptom."""
+        order = self.get(WorkOrder, work_order)
+        if order is None:
+            raise NotFound(f"this replica holds no work_order {work_order}")
+        asset = self.get(Asset, order.fields.asset) if order.fields.asset else None
+        product = asset.fields.product if asset else None
+        return self.search_knowledge(product=product, symptom=order.fields.symptom, limit=limit)
 
     def watch(self, entity: type[Entity] | None = None) -> Watch:
         """An async iterator of sets of changed `(entity, id)`, from now on: after each local edit and each checkpoint."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from client_sdk import words
 from client_sdk.driver import OWNER_ONLY, Connection, Cursor, opened, told
 from client_sdk.errors import Closed, SdkError, WrongKey
 from client_sdk.items import Key, OutboxState
@@ -112,6 +113,7 @@ class Store:
             self._all("PRAGMA journal_mode = WAL")
             # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
             self._run("PRAGMA synchronous = FULL")
+            self.searchable = words.ENTITY in self.registry and self._one(words.AVAILABLE) is not None
             self._prepare()
         except BaseException:
             self.close()
@@ -448,17 +450,31 @@ class Store:
         for spec in self.registry.values():
             for statement in table_of(spec).create:
                 self._run(statement)
+        self._run(words.DROP)
+        if self.searchable:
+            self._run(words.CREATE)
         self._run("UPDATE device SET layout = ?", (layout(self.registry),))
 
     def show(self, entity: str, rows: Iterable[Sequence[Value]]) -> None:
-        self._many(table_of(self.registry[entity]).upsert, rows)
+        shown = list(rows)
+        self._many(table_of(self.registry[entity]).upsert, shown)
+        if entity == words.ENTITY and self.searchable:
+            self._many(words.PUT, (words.row_of(str(row[0]), bytes(row[3])) for row in shown))  # type: ignore[arg-type]  # the body
 
     def hide(self, entity: str, ids: Iterable[str]) -> None:
-        self._many(table_of(self.registry[entity]).delete, ((record_id,) for record_id in ids))
+        hidden = list(ids)
+        self._many(table_of(self.registry[entity]).delete, ((record_id,) for record_id in hidden))
+        if entity == words.ENTITY and self.searchable:
+            self._many(words.FORGET, ((words.key_of(record_id),) for record_id in hidden))
 
     def view(self, statement: tuple[str, Sequence[Value]]) -> list[ViewRow]:
         rows = self._all(*statement)
         return [ViewRow(record_id, seq, bool(pending), body) for record_id, seq, pending, body in rows]
+
+    def search(self, statement: tuple[str, Sequence[Value]]) -> list[tuple[ViewRow, float]]:
+        """Rows of a search with their rank, the best first."""
+        rows = self._all(*statement)
+        return [(ViewRow(record_id, seq, bool(pending), body), rank) for record_id, seq, pending, body, rank in rows]
 
 
 class SyncLock:

@@ -14,7 +14,7 @@ import msgspec
 from client_sdk.query import Comparison, Condition, Either, Order, Test
 from sync.schema import Body, Column, Entity, EntitySpec
 
-LAYOUT: Final = 1
+LAYOUT: Final = 2
 PREFIX: Final = "view_"
 _TYPES: Final[dict[Column, str]] = {
     "text": "TEXT",

@@ -15,7 +15,7 @@ from sync.clock import correct, wall_ms
 from sync.codec import decode_edit, decode_transaction, decode_versions, encode_body, encode_versions, pick, spec_of, whole_needed
 from sync.entities.conflicts import Conflict
 from sync.entities.flows import ConflictStatus
-from sync.links import Link
+from sync.links import CATALOGUE, Link
 from sync.merge import Author, Clash, Edit, Record, Refused, merge
 from sync.policies import Role, Side
 from sync.protocol import Outcome, OutcomeKind, Reason, Transaction
@@ -180,7 +180,8 @@ def references(spec: EntitySpec, edit: Edit) -> list[Key]:
 
 
 def scopes_wanted(push: Push, parsed: Iterable[Parsed], stored: Mapping[Key, Stored]) -> frozenset[str]:
-    """The scopes that a field author's edits reach into, except those whose root the same push creates."""
+    """The scopes that a field author's edits reach into, except the catalogue, which all hold, and those whose root the same push
+    creates."""
     if not push.bound:
         return frozenset()
     wanted: set[str] = set()
@@ -193,7 +194,7 @@ def scopes_wanted(push: Push, parsed: Iterable[Parsed], stored: Mapping[Key, Sto
             elif edit.create:
                 scope = spec.scope_of(edit.id, edit.set)
                 (made if spec.scope.field is None else wanted).add(scope)
-    return frozenset(wanted - made)
+    return frozenset(wanted - made - {CATALOGUE})
 
 
 def prepare(
@@ -322,7 +323,7 @@ class _Draft:
     def _may(self, user_id: str, scope: str, spec: EntitySpec, edit: Edit, *, is_new: bool) -> bool:
         if is_new and edit.create and spec.scope.field is None:
             return True
-        return (user_id, scope) in self._reached or self._made_by.get(scope) == user_id
+        return scope == CATALOGUE or (user_id, scope) in self._reached or self._made_by.get(scope) == user_id
 
     def _hold(self, push: Push, n: int, at: int, stamp: int, state: _State, clash: Clash) -> str:
         """Keep what lost as a conflict record, in the scope of the record it is about."""

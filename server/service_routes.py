@@ -4,22 +4,25 @@ from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias, TypeVar
 
 import msgspec
-from litestar import Response, post
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from server.author import write_for
 from server.devices import Admitted
 from server.domain.cases import NewOrder, Unplaced, order_for
+from server.domain.knowledge import find, find_for
 from server.domain.look import Seen, look
 from server.domain.readings import Differs, Readings, unknown
 from server.problems import ProblemError, malformed
 from server.storage.office import Tenant
 from server.web import AnyRequest, admitted, answer_json, body_of, context_of
 from sync.codec import refusal
+from sync.policies import PEOPLE
 from sync.protocol import Change, OutcomeKind
 
 ATTEMPTS: Final = 10
+MAX_FOUND: Final = 50
 Find: TypeAlias = Callable[[Tenant], Awaitable[tuple[Response[bytes], tuple[Change, ...]]]]
 """Looks at what is there; gives the answer, and the changes to be written first."""
 T = TypeVar("T")
@@ -62,6 +65,35 @@ async def readings_route(request: AnyRequest, asset_id: FromPath[str]) -> Respon
     return await _done(request, device, "readings of a sensor", take)
 
 
+@get("/v1/knowledge")
+async def knowledge_route(
+    request: AnyRequest,
+    q: FromQuery[str] = "",
+    product: FromQuery[str] = "",
+    symptom: FromQuery[str] = "",
+    limit: FromQuery[int] = 10,
+) -> Response[bytes]:
+    """Published articles that have all words of `q` and any word of `symptom`, for the product or for none, the likeliest first."""
+    device = await admitted(request, PEOPLE)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        return answer_json(request, await find(tenant, q, product or None, symptom, _bounded(limit)))
+
+
+@get("/v1/work_orders/{order_id:str}/knowledge")
+async def order_knowledge_route(request: AnyRequest, order_id: FromPath[str], limit: FromQuery[int] = 5) -> Response[bytes]:
+    """What may help with an order: by the model of its machine and by its symptom."""
+    device = await admitted(request)
+    async with context_of(request).office.of(device.tenant_id) as tenant:
+        found = await find_for(tenant, order_id, _bounded(limit))
+    if found is None:
+        raise ProblemError(404, "There is no such record", f"work_order {order_id}", rule="not_found")
+    return answer_json(request, found)
+
+
+def _bounded(limit: int) -> int:
+    return max(1, min(limit, MAX_FOUND))
+
+
 async def _seen(tenant: Tenant, entity: str, record_id: str) -> Seen:
     found = await look(tenant, entity, record_id)
     if found is None:
@@ -94,4 +126,4 @@ async def _decoded(request: AnyRequest, kind: type[T]) -> T:
         raise malformed(refusal(error)) from error
 
 
-ROUTES: Final[list[HTTPRouteHandler]] = [case_order_route, readings_route]
+ROUTES: Final[list[HTTPRouteHandler]] = [case_order_route, readings_route, knowledge_route, order_knowledge_route]

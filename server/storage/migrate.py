@@ -8,6 +8,7 @@ import procrastinate
 import sqlalchemy as sa
 from alembic.config import Config
 
+ARTICLE_INDEX: Final = "knowledge_article_words_idx"
 _CHECKOUT: Final = Path(__file__).resolve().parents[2] / "alembic"
 _INSTALLED: Final = Path(__file__).resolve().parents[1] / "_alembic"
 """Where the wheel carries the migrations."""
@@ -19,8 +20,8 @@ def driver_url(url: str) -> str:
 
 
 def includes(name: str | None, kind: str, _parents: object) -> bool:
-    """What alembic compares: everything but the job queue's own tables."""
-    return not (kind == "table" and name is not None and name.startswith("procrastinate_"))
+    """What alembic compares: everything but the job queue's own tables, and the index on a function that it cannot compare."""
+    return not (kind == "table" and name is not None and name.startswith("procrastinate_")) and name != ARTICLE_INDEX
 
 
 def config() -> Config:

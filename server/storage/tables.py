@@ -281,6 +281,13 @@ calendar_feed: Final = sa.Table(
     sa.Index(None, "tenant_id", "technician"),
 )
 
+link_key: Final = sa.Table(
+    "link_key",
+    metadata,
+    sa.Column("tenant_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("key", sa.LargeBinary, nullable=False, comment="what the tokens of its public links are made with"),
+)
+
 _TYPES: Final[dict[Column, Any]] = {
     "text": sa.Text,
     "bigint": sa.BigInteger,
@@ -304,7 +311,7 @@ _INDICES: Final = {
     "entitlement": (("contract",),),
     "incentive": (("user",), ("lead",)),
     "lead": (("owner",), ("status",), ("site",), ("account",), ("respond_by",), ("campaign",)),
-    "maintenance_plan": (("active",),),
+    "maintenance_plan": (("active",), ("asset",)),
     "offer": (("work_order",), ("status",)),
     "opportunity": (("lead",), ("owner",), ("account",), ("campaign",)),
     "part_used": (("work_order",),),

@@ -163,6 +163,14 @@ class KnowledgeArticle(Entity, scope=everywhere(CATALOGUE), create=OFFICE | FIEL
     status: Annotated[PublicationStatus, lifecycle(PUBLICATION)] = PublicationStatus.DRAFT
     feedback: Annotated[tuple[ArticleFeedback, ...], append_only()] = ()
 
+    def worth(self, rank: float, product: str | None = None) -> float:
+        """How likely it helps: how well the words fit, times two if it is written for the product, none if it is for others only,
+        and up to a half more or less by what readers said."""
+        if product and self.products and product not in self.products:
+            return 0.0
+        balance = sum(1 if one.helpful else -1 for one in self.feedback) / (len(self.feedback) + 2)
+        return rank * (2 if product and product in self.products else 1) * (1 + balance / 2)
+
 
 class SurveyKind(enum.StrEnum):
     NPS = "nps"
