@@ -53,6 +53,7 @@ RULED: Final = frozenset({
     "sales_order",
     "signature",
     "stock_move",
+    "survey",
     "work_order",
 })  # fmt: skip
 """Entities whose changes rules look at; see `server.rules`."""

@@ -29,6 +29,7 @@ from server.domain import (
     readings,
     sales,
     stock,
+    surveys,
     visits,
 )
 from server.domain.event import Clock, Event, Rule
@@ -58,6 +59,7 @@ MODULES: Final = (
     cases,
     maintenance,
     readings,
+    surveys,
 )
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
 RULES: Final[dict[str, tuple[Rule, ...]]] = {

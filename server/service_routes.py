@@ -8,6 +8,7 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
+from server import survey_routes
 from server.author import write_for
 from server.devices import Admitted
 from server.domain.cases import NewOrder, Unplaced, order_for
@@ -126,4 +127,10 @@ async def _decoded(request: AnyRequest, kind: type[T]) -> T:
         raise malformed(refusal(error)) from error
 
 
-ROUTES: Final[list[HTTPRouteHandler]] = [case_order_route, readings_route, knowledge_route, order_knowledge_route]
+ROUTES: Final[list[HTTPRouteHandler]] = [
+    case_order_route,
+    readings_route,
+    knowledge_route,
+    order_knowledge_route,
+    *survey_routes.ROUTES,
+]
