@@ -19,6 +19,7 @@ from server.app import create_app
 from server.attachments import Attachments
 from server.context import Context, database_url, opened
 from server.courier import running_courier
+from server.geocoding import geocoder_of, geocoding
 from server.jobs import register, run_worker
 from server.roads import Roads, service_of
 from server.rules import Rules
@@ -66,7 +67,7 @@ async def at_work(context: Context, outgoing: Outgoing) -> AsyncIterator[None]:
 async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. The embedded database is started if no other is named."""
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends by it, then raises it again: what follows must still run
-    service_of(settings.roads)  # a wrong address ends this process, not each run of its worker
+    service_of(settings.roads), geocoder_of(settings.geocoder, settings.home)  # a wrong address ends this process, not its worker
     url = database_url(settings)
     migrate(url)
     worker = await _start_worker(url) if with_worker else None
@@ -105,7 +106,7 @@ async def _start_worker(url: str) -> asyncio.subprocess.Process:
 async def work(url: str) -> None:
     """Work on jobs until SIGINT or SIGTERM."""
     settings = Settings.read(os.environ)
-    service = service_of(settings.roads)
+    service, geocoder = service_of(settings.roads), geocoder_of(settings.geocoder, settings.home / "addresses.sqlite")
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()  # the first plan need not wait for the compiler
     async with opened(url, connections=4, migrated=True) as context:
         context.roads = Roads(service, settings.home / "travel.sqlite", context.now_ms)
@@ -113,7 +114,7 @@ async def work(url: str) -> None:
         task = asyncio.create_task(run_worker(context))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        async with at_work(context, Outgoing.read(os.environ)):
+        async with at_work(context, Outgoing.read(os.environ)), geocoding(context, geocoder):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 

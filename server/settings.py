@@ -32,7 +32,8 @@ class Outgoing(msgspec.Struct, frozen=True):
 class Settings(msgspec.Struct, frozen=True):
     """`database_url` empty means: the PostgreSQL that comes with the package, its files in `home`. `attachments_url` empty means: a
     folder in `home`; else a store such as `s3://bucket/folder`. `roads` empty means: travel is estimated; else as
-    `roads.service_of` says."""
+    `roads.service_of` says. `geocoder` empty means: sites without a position get none by themselves; else as
+    `geocoding.geocoder_of` says."""
 
     database_url: str = ""
     home: Path = DEFAULT_HOME
@@ -45,13 +46,12 @@ class Settings(msgspec.Struct, frozen=True):
     plan_limits: PlanLimits = PlanLimits()
     outgoing: Outgoing = Outgoing()
     roads: str = ""
+    geocoder: str = ""
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> "Settings":
-        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, `…_ROADS`, and what `PlanLimits` and
-        `Outgoing` read.
-
-        Raises ValueError naming the variable.
+        """From `DATABASE_URL` and `TRUCKROLL_HOME`, `…_HOST`, `…_PORT`, `…_ATTACHMENTS`, `…_ROADS`, `…_GEOCODER`, and what
+        `PlanLimits` and `Outgoing` read. Raises ValueError naming the variable.
         """
         port = env.get("TRUCKROLL_PORT", str(cls.__struct_defaults__[3]))
         if not port.isdigit() or int(port) > 65_535:
@@ -65,4 +65,5 @@ class Settings(msgspec.Struct, frozen=True):
             plan_limits=PlanLimits.read(env),
             outgoing=Outgoing.read(env),
             roads=env.get("TRUCKROLL_ROADS", ""),
+            geocoder=env.get("TRUCKROLL_GEOCODER", ""),
         )

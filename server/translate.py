@@ -24,6 +24,7 @@ from dispatch import (
 from dispatch.plan import Route, Score, Stop
 from server.author import update
 from server.plan_request import WhatIf
+from sync.entities.customers import Located
 from sync.entities.flows import AppointmentStatus as A
 from sync.protocol import Change
 
@@ -71,6 +72,9 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
         site = day.sites.get(order.site) if order else None
         if order is None or site is None or site.position is None:
             left_out[appointment.id] = "the site has no position on the map"
+            continue
+        if site.located == Located.NEEDS_REVIEW:
+            left_out[appointment.id] = "somebody has to look whether the site's position is right"
             continue
         if order.site not in places:
             places[order.site] = _point(points, site.position)

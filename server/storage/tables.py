@@ -320,7 +320,7 @@ _INDICES: Final = {
     "sales_order": (("opportunity",),),
     "quote": (("opportunity",),),
     "shift": (("start",),),
-    "site": (("account",),),
+    "site": (("account",), ("located",)),
     "skill_held": (("technician",),),
     "stock_move": (("location", "product"),),
     "survey": (("account",),),

@@ -68,6 +68,16 @@ class Contact(Entity, scope=part_of("account"), delete=OFFICE):
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
 
 
+class Located(enum.StrEnum):
+    """How a site came by its position: nobody asked, a geocoder is sure, it is not and somebody should look, or knows nothing."""
+
+    OPEN = "open"
+    FOUND = "found"
+    NEEDS_REVIEW = "needs_review"
+    NOT_FOUND = "not_found"
+    REVIEWED = "reviewed"
+
+
 class Site(Entity, scope=root("site"), create=OFFICE | SALES):
     """A place where assets stand and work is done."""
 
@@ -82,6 +92,7 @@ class Site(Entity, scope=root("site"), create=OFFICE | SALES):
     access_notes: Annotated[Text, text()] = ""
     custom: Annotated[dict[Code, Json], keyed()] = {}
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
+    located: Annotated[Located, office_wins(OFFICE)] = Located.OPEN
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
