@@ -41,7 +41,6 @@ class Context:
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
         self.gate, self.door = Gate(pool), Door(pool)
-        self.plan_limits = PlanLimits()
         self.plan_limits, self.outgoing = PlanLimits(), Outgoing()
         self.roads = Roads(None, Path("unused"), now_ms)
         self.server_turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -29,6 +29,8 @@ from sync.schema import REGISTRY
 DAY_MS: Final = 86_400_000
 LATE_MS: Final = DAY_MS
 """What is learned of later than this is history: customers are not written to about it."""
+FAR_MS: Final = 253_370_764_800_000
+"""The year 9999: an instant may lie beyond what a calendar can say."""
 EMAIL: Final = "email"
 MAX_CONTACTS: Final = 5
 
@@ -127,7 +129,7 @@ def happenings(entity: str, record_id: str, fields: Mapping[str, Any], came: Map
         kind = kinds.get(fields.get(field, REGISTRY[entity].fields[field].default))
         if kind:
             found.append(Happening(kind, f"{kind}:{record_id}", came.get(field, came[""])))
-    if entity == "appointment" and _is_booked(fields) and fields.get("planned_start", 0) > now_ms:
+    if entity == "appointment" and _is_booked(fields) and (fields.get("planned_start") or 0) > now_ms:
         told = fields.get("promised_from") or fields["planned_start"] // DAY_MS * DAY_MS
         found.append(Happening(BOOKED, f"{BOOKED}:{record_id}:{told}", max(came.get("status", 0), came.get("planned_start", 0))))
     if entity == "contract" and fields.get("renewal_stage_days") is not None:
@@ -260,11 +262,15 @@ def _zone(house: House) -> ZoneInfo:
 
 
 def _date(ms: int, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, zone):%A, %d %B %Y}"
+    return f"{_local(ms, zone):%A, %d %B %Y}"
 
 
 def _clock(ms: int, zone: ZoneInfo) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, zone):%H:%M}"
+    return f"{_local(ms, zone):%H:%M}"
+
+
+def _local(ms: int, zone: ZoneInfo) -> datetime:
+    return datetime.fromtimestamp(min(ms, FAR_MS) / 1000, zone)
 
 
 async def _of_visit(event: Event, one: Happening, zone: ZoneInfo) -> tuple[str, str | None, dict[str, str]] | None:
@@ -272,7 +278,7 @@ async def _of_visit(event: Event, one: Happening, zone: ZoneInfo) -> tuple[str, 
     tenant, visit = event.tenant, event.fields
     orders = await tenant.rows("work_order", [projections["work_order"].c.id == visit["work_order"]])
     start = visit.get("promised_from") or visit.get("planned_start")
-    if not orders or start is None or visit.get("planned_start", start) < event.now_ms - LATE_MS:
+    if not orders or start is None or (visit.get("planned_start") or start) < event.now_ms - LATE_MS:
         return None
     if one.kind == CANCELED and not await outbox.told(tenant, event.id, BOOKED, EMAIL):
         return None

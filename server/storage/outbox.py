@@ -61,11 +61,11 @@ async def claim(tenant: Tenant, now_ms: int, *, lease_ms: int, limit: int) -> Se
         .order_by(notification.c.next_ms)
         .limit(limit)
         .with_for_update(skip_locked=True)
-        .scalar_subquery()
+        .cte("due")  # as a subquery it could be asked once for each row, and take more than `limit`
     )
     query = (
         sa.update(notification)
-        .where(notification.c.tenant_id == tenant.tenant_id, notification.c.id.in_(due))
+        .where(notification.c.tenant_id == tenant.tenant_id, notification.c.id == due.c.id)
         .values(next_ms=now_ms + lease_ms, attempts=notification.c.attempts + 1)
         .returning(notification)
     )

@@ -106,6 +106,16 @@ async def test_history_that_is_brought_in_is_not_told(shop: Shop, mailbox: Mailb
     assert await shop.messages() == [], "long ago; not promised yet; cancelled before anybody knew"
 
 
+async def test_visits_without_a_time_or_beyond_all_calendars_hold_nothing_up(shop: Shop, mailbox: Mailbox) -> None:
+    await shop.visit("P1", planned_start=None, planned_end=None)
+    await shop.visit("P2", planned_start=None, planned_end=None, status="canceled")
+    await shop.visit("P3", planned_start=2**52, planned_end=None)
+    await shop.visit("P4")
+    await sent(shop)
+    assert {one["subject"] for one in await shop.messages()} == {"P3", "P4"}
+    assert len(mailbox.letters) == 2
+
+
 async def test_who_withdrew_is_not_written_to_and_the_office_sees_why(shop: Shop, mailbox: Mailbox) -> None:
     no = {"id": "no", "at": 2, "channel": "email", "purpose": "service", "given": False}
     await shop.desk.put("contact", "C1", consent=[no])
