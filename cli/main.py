@@ -10,7 +10,7 @@ import sqlalchemy.exc
 import typer
 from rich.table import Table
 
-from cli import bench, dispatch, replay
+from cli import bench, dispatch, leads, replay
 from cli.common import Json, TenantName, console, inside, settings, tenant_id_of
 from cli.forecast import forecast_command
 from cli.intake import export_command, import_command
@@ -42,6 +42,7 @@ app.add_typer(user_app, name="user", rich_help_panel="Set up")
 app.add_typer(device_app, name="device", rich_help_panel="Operate")
 dispatch.app.command("replay")(replay.replay_day)
 app.add_typer(dispatch.app, name="dispatch", rich_help_panel="Run")
+app.add_typer(leads.app, name="leads", rich_help_panel="Run")
 app.add_typer(bench.app, name="bench", rich_help_panel="Develop")
 app.command("import", rich_help_panel="Set up")(import_command)
 app.command("export", rich_help_panel="Set up")(export_command)

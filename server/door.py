@@ -40,10 +40,12 @@ STALE_CODE: Final = "TR001"
 
 MAX_GROUP: Final = 64
 RULED: Final = frozenset({
+    "activity",
     "appointment",
     "asset",
     "case",
     "conflict",
+    "contact",
     "contract",
     "lead",
     "maintenance_plan",

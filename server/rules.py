@@ -21,6 +21,7 @@ from server.domain import (
     contracts,
     incentives,
     leads,
+    learning,
     maintenance,
     notifications,
     offers,
@@ -48,6 +49,7 @@ KEEP_ANSWERS_MS: Final = DAY_MS
 MODULES: Final = (
     incentives,
     leads,
+    learning,
     offers,
     plans,
     quotes,

@@ -1,15 +1,15 @@
 """What the rules of leads and offers ask and note: counts over projections, marks of clocks, keys of matching."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from server.storage.office import Tenant
-from server.storage.tables import projections, rule_mark
+from server.storage.tables import app_user, match_key, projections, rule_mark
+from sync.entities.flows import AbsenceStatus, LeadStatus, OfferStatus
 from sync.entities.flows import AppointmentStatus as A
-from sync.entities.flows import OfferStatus
 
 AWAITED: Final = (A.SCHEDULED, A.DISPATCHED, A.ACCEPTED)
 """A visit in one of these is still ahead."""
@@ -91,3 +91,99 @@ async def mark(tenant: Tenant, rule: str, ids: Iterable[str], at_ms: int) -> Non
         await tenant.connection.execute(
             made.on_conflict_do_update(index_elements=["tenant_id", "rule", "id"], set_={"at_ms": at_ms})
         )
+
+
+async def sellers(tenant: Tenant, now_ms: int) -> list[sa.Row[Any]]:
+    """Active reps: id, name, territories, skills, room, leads in hand, and until when they are away if they are away now."""
+    lead, profile, away, person = (projections[name] for name in ("lead", "profile", "absence", "technician"))
+    mine = sa.and_(profile.c.tenant_id == app_user.c.tenant_id, profile.c.id == app_user.c.id)
+    in_hand = (
+        sa.select(sa.func.count())
+        .where(lead.c.tenant_id == app_user.c.tenant_id, lead.c.owner == app_user.c.id)
+        .where(lead.c.status.in_((LeadStatus.CAPTURED, LeadStatus.QUALIFIED)))
+        .scalar_subquery()
+    )
+    as_technician = sa.select(sa.literal("technician:") + person.c.id).where(
+        person.c.tenant_id == app_user.c.tenant_id, person.c.user == app_user.c.id
+    )
+    away_until = (
+        sa.select(sa.func.max(away.c.end))
+        .where(away.c.tenant_id == app_user.c.tenant_id, away.c.status == AbsenceStatus.APPROVED)
+        .where(away.c.start <= now_ms, away.c.end > now_ms)
+        .where(sa.or_(away.c.holder == sa.literal("user:") + app_user.c.id, away.c.holder.in_(as_technician)))
+        .scalar_subquery()
+    )
+    query = (
+        sa.select(
+            app_user.c.id,
+            app_user.c.name,
+            sa.func.coalesce(profile.c.territories, app_user.c.territories).label("territories"),
+            profile.c.skills,
+            profile.c.max_open_leads.label("room"),
+            in_hand.label("in_hand"),
+            away_until.label("away_until"),
+        )
+        .outerjoin(profile, mine)
+        .where(app_user.c.tenant_id == tenant.tenant_id, app_user.c.role == "rep", app_user.c.active)
+        .order_by(app_user.c.id)
+    )
+    return list(await tenant.connection.execute(query))
+
+
+async def managers(tenant: Tenant) -> list[str]:
+    """Active managers, then administrators."""
+    query = (
+        sa.select(app_user.c.id)
+        .where(app_user.c.tenant_id == tenant.tenant_id, app_user.c.role.in_(("manager", "administrator")), app_user.c.active)
+        .order_by(app_user.c.role.desc(), app_user.c.id)
+    )
+    return list((await tenant.connection.execute(query)).scalars())
+
+
+async def overdue_leads(tenant: Tenant, now_ms: int, limit: int) -> list[str]:
+    """Leads that nobody has contacted in time."""
+    lead = projections["lead"].c
+    query = (
+        sa.select(lead.id)
+        .where(lead.tenant_id == tenant.tenant_id, lead.respond_by <= now_ms, lead.first_contact_at.is_(None))
+        .where(lead.status.in_((LeadStatus.CAPTURED, LeadStatus.QUALIFIED)))
+        .order_by(lead.respond_by, lead.id)
+        .limit(limit)
+    )
+    return list((await tenant.connection.execute(query)).scalars())
+
+
+async def set_keys(tenant: Tenant, entity: str, record_id: str, keys: Iterable[str]) -> None:
+    """By what a record is found as one that may mean the same as another."""
+    mine = {"tenant_id": tenant.tenant_id, "entity": entity, "id": record_id}
+    wanted = sorted(set(keys))
+    await tenant.connection.execute(sa.delete(match_key).filter_by(**mine).where(match_key.c.key.not_in(wanted)))
+    if wanted:
+        await tenant.connection.execute(insert(match_key).values([mine | {"key": key} for key in wanted]).on_conflict_do_nothing())
+
+
+async def sharing(tenant: Tenant, entity: str, keys: Iterable[str], but: str, limit: int = 500) -> list[str]:
+    """Other records of an entity that have one of these keys; the newest ids first, at most `limit`."""
+    query = (
+        sa.select(match_key.c.id)
+        .distinct()
+        .where(match_key.c.tenant_id == tenant.tenant_id, match_key.c.entity == entity, match_key.c.key.in_(sorted(set(keys))))
+        .where(match_key.c.id != but)
+        .order_by(match_key.c.id.desc())
+        .limit(limit)
+    )
+    return list((await tenant.connection.execute(query)).scalars())
+
+
+async def ended_leads(tenant: Tenant, before_ms: int, limit: int = 50_000) -> list[sa.Row[Any]]:
+    """Leads captured before then that have a score: id, captured_at, score_reasons, status, and when their opportunity ended."""
+    lead, deal = projections["lead"], projections["opportunity"]
+    query = (
+        sa.select(lead.c.id, lead.c.captured_at, lead.c.score_reasons, lead.c.status, deal.c.closed_at)
+        .outerjoin(deal, sa.and_(deal.c.tenant_id == lead.c.tenant_id, deal.c.id == lead.c.opportunity))
+        .where(lead.c.tenant_id == tenant.tenant_id, lead.c.captured_at < before_ms, lead.c.score.is_not(None))
+        .where(lead.c.status != LeadStatus.DUPLICATE)
+        .order_by(lead.c.captured_at.desc())
+        .limit(limit)
+    )
+    return list(await tenant.connection.execute(query))

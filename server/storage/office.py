@@ -167,22 +167,6 @@ class Tenant:
         query = sa.select(app_user).where(app_user.c.tenant_id == self.tenant_id, app_user.c.id == user_id)
         return (await self.connection.execute(query)).first()
 
-    async def representatives(self, territory: str) -> list[str]:
-        """Active reps of a territory, those with the fewest leads in hand first."""
-        lead = projections["lead"]
-        load = (
-            sa.select(sa.func.count())
-            .where(lead.c.tenant_id == self.tenant_id, lead.c.owner == app_user.c.id, lead.c.status.in_(("captured", "qualified")))
-            .scalar_subquery()
-        )
-        query = (
-            sa.select(app_user.c.id)
-            .where(app_user.c.tenant_id == self.tenant_id, app_user.c.role == "rep", app_user.c.active)
-            .where(sa.literal(territory) == sa.any_(app_user.c.territories) if territory else sa.true())
-            .order_by(load, app_user.c.id)
-        )
-        return list((await self.connection.execute(query)).scalars())
-
     async def add_code(self, code_hash: bytes, user_id: str, expires_ms: int) -> None:
         await self.connection.execute(
             sa.insert(enrolment).values(tenant_id=self.tenant_id, code_hash=code_hash, user_id=user_id, expires_ms=expires_ms)
