@@ -1,11 +1,11 @@
-"""What is asked of leads over HTTP: why a lead stands where it stands."""
+"""What is asked of leads over HTTP: why a lead stands where it stands, and when its owner could visit."""
 
 from typing import Final
 
 import msgspec
-from litestar import Response, get
+from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import FromPath
+from litestar.params import FromPath, FromQuery
 
 from server.devices import Admitted
 from server.domain import rulebook
@@ -14,7 +14,8 @@ from server.domain.scoring import Scorecard
 from server.problems import ProblemError
 from server.storage.office import Held, Tenant
 from server.storage.tables import projections
-from server.web import AnyRequest, admitted, answer_json, context_of
+from server.visit_slots import SlotRequest, book, offered
+from server.web import AnyRequest, admitted, answer_json, context_of, decoded
 from sync.entities import Lead
 from sync.policies import OFFICE, PEOPLE, SALES
 
@@ -70,4 +71,38 @@ async def found_lead(tenant: Tenant, device: Admitted, lead_id: str) -> tuple[He
     return held, lead
 
 
-ROUTES: Final[list[HTTPRouteHandler]] = [explain_route]
+@get("/v1/leads/{lead_id:str}/slots")
+async def slots_route(  # litestar calls it by names
+    request: AnyRequest,
+    lead_id: FromPath[str],
+    start_ms: FromQuery[int],
+    end_ms: FromQuery[int],
+    window_s: FromQuery[int] = 7200,
+    duration_s: FromQuery[int] = 3600,
+) -> Response[bytes]:
+    """Windows in which the lead's owner could visit, graded from 1 to 100 (adds least to the days as they stand)."""
+    device = await admitted(request, OFFICE | SALES)
+    try:
+        asked = SlotRequest(start_ms, end_ms, window_s, duration_s)
+    except ValueError as error:
+        raise ProblemError(400, "The request does not fit", str(error), field="start_ms", rule="bounds") from error
+    context = context_of(request)
+    async with context.office.of(device.tenant_id) as tenant:
+        _, lead = await found_lead(tenant, device, lead_id)
+    return answer_json(request, {"slots": await offered(context, device.tenant_id, lead, asked)})
+
+
+@post("/v1/leads/{lead_id:str}/visit")
+async def visit_route(request: AnyRequest, lead_id: FromPath[str]) -> Response[bytes]:
+    """Book the owner's visit in a window that was offered: a work order with one pinned appointment, promised to the customer."""
+    device = await admitted(request, OFFICE | SALES)
+    asked = await decoded(request, SlotRequest)
+    context = context_of(request)
+    async with context.office.of(device.tenant_id) as tenant:
+        held, lead = await found_lead(tenant, device, lead_id)
+    if lead.visit is not None:
+        raise ProblemError(409, "The lead has a visit", lead.visit, field="visit", rule="booked")
+    return answer_json(request, await book(context, device.tenant_id, held, lead, asked), 201)
+
+
+ROUTES: Final[list[HTTPRouteHandler]] = [explain_route, slots_route, visit_route]

@@ -126,6 +126,19 @@ def standing(day: Day) -> Plan:
     return Plan(routes=laid, unserved=(), score=Score(promises=0, unserved=(), late=0, moves=0, cost=0))
 
 
+def standing_by_shift(day: Day) -> Plan:
+    """The same with each visit in the shift that it falls into, as a plan into which something more can be put."""
+    routes: dict[tuple[str, int], list[Stop]] = {}
+    for route in standing(day).routes:
+        for stop in route.stops:
+            routes.setdefault((route.worker, _shift_at(day, route.worker, day.start_ms + stop.start_s * 1000)), []).append(stop)
+    laid = tuple(
+        Route(worker=who, shift=shift, start_s=0, end_s=0, stops=tuple(stops), travel_s=0, distance_m=0, duty_s=0)
+        for (who, shift), stops in sorted(routes.items())
+    )
+    return msgspec.structs.replace(standing(day), routes=laid)
+
+
 def changes(day: Day, plan: Plan) -> Iterable[Change]:
     """One change for each appointment that the plan places elsewhere than it stands."""
     rows = {appointment.id: appointment for appointment in day.appointments}
@@ -231,12 +244,11 @@ def _fact(day: Day, appointment: Any) -> Fact:
     times = {entry["status"]: entry["at"] for entry in appointment.actual or ()}
     start_ms = times.get(A.IN_PROGRESS) or times.get(A.ON_SITE) or appointment.planned_start
     end_ms = times.get(A.COMPLETED) or times.get(A.CANNOT_COMPLETE) or start_ms + appointment.duration_s * 1000
-    shift = next(
-        (
-            at
-            for at, one in enumerate(s for s in day.shifts if s.technician == appointment.technician)
-            if one.start <= start_ms <= one.end
-        ),
-        0,
-    )
+    shift = _shift_at(day, appointment.technician, start_ms)
     return Fact(worker=appointment.technician, shift=shift, start_s=_seconds(day, start_ms), end_s=_seconds(day, end_ms))
+
+
+def _shift_at(day: Day, technician: str, at_ms: int) -> int:
+    """Which of a technician's shifts a moment falls into; the first if none."""
+    mine = (shift for shift in day.shifts if shift.technician == technician)
+    return next((at for at, shift in enumerate(mine) if shift.start <= at_ms <= shift.end), 0)
