@@ -84,10 +84,10 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 async def offered(context: Context, tenant_id: int, lead: Lead, asked: SlotRequest) -> list[Offered]:
-    """The windows of the owner's shifts in which the visit can be made, in order of time."""
+    """The windows of the owner's shifts in which the visit can be made, in order of time; the end of one begins the next."""
     question_ = await _asked(context, tenant_id, lead, asked)
     windows = [
-        (start, min(start + asked.window_s, (shift.end - asked.start_ms) // 1000))
+        (start, min(start + asked.window_s, (shift.end - asked.start_ms) // 1000) - 1)
         for shift in sorted(question_.day.shifts, key=lambda shift: shift.start)
         for start in range((shift.start - asked.start_ms) // 1000, (shift.end - asked.start_ms) // 1000, asked.window_s)
     ]
@@ -100,7 +100,7 @@ async def book(context: Context, tenant_id: int, held: Held, lead: Lead, asked: 
     Raises a problem if the window has gone meanwhile, or the lead has a visit already.
     """
     found = await _asked(context, tenant_id, lead, asked)
-    graded = await asyncio.to_thread(_graded, found.day, [(0, (asked.end_ms - asked.start_ms) // 1000)])
+    graded = await asyncio.to_thread(_graded, found.day, [(0, (asked.end_ms - asked.start_ms) // 1000 - 1)])
     if not graded:
         raise ProblemError(409, "The window is taken", "nothing fits there any more; ask for others", rule="slot_gone")
     order, visit = f"{held.id}.visit", f"{held.id}.visit.1"
@@ -172,4 +172,4 @@ def _told(day: Day, slot: Slot) -> Offered:
     def at_ms(seconds: int) -> int:
         return day.start_ms + seconds * 1000
 
-    return Offered(at_ms(slot.start_s), at_ms(slot.end_s), slot.grade, at_ms(stop.start_s), at_ms(stop.end_s), stop.travel_s)
+    return Offered(at_ms(slot.start_s), at_ms(slot.end_s + 1), slot.grade, at_ms(stop.start_s), at_ms(stop.end_s), stop.travel_s)

@@ -114,7 +114,7 @@ async def test_history_enough_teaches_a_new_version_that_explains_itself(
     for n in range(120):
         urgency = random.choice(("now", "soon"))
         won = random.random() < (0.1 if urgency == "now" else 0.7)  # against all judgement
-        at_ms = NOW_MS - WITHIN_MS - (120 - n) * DAY_MS
+        at_ms = NOW_MS - WITHIN_MS - (120 - n) * 5 * DAY_MS
         reasons = [{"feature": "base", "points": 0.0}, {"feature": f"urgency: {urgency}", "points": 0.0}]
         made = server_create("lead", f"L{n:03}", need=f"need {n}", captured_at=at_ms, score=10, score_reasons=reasons)
         ended = ("converted", "won" if won else "lost")
