@@ -135,10 +135,13 @@ class _Spending:
         drop = (COLD * self.scale / hot) ** (1.0 / ROUNDS)
         total = len(self.run.data.jobs)
         for n in range(ROUNDS):
-            cut = clusters(self.run.data, present, self._part_jobs(present), chance)
-            parts = [Part(self.run.data, ways, jobs) for ways, jobs in cut]
-            seeds = [(self.run.seed * 1009 + n) * 10007 + k for k in range(len(parts))]
-            engines = [Engine(part.data, seed, part.inward(present)) for part, seed in zip(parts, seeds, strict=True)]
+            parts: list[Part] = []
+            engines: list[Engine] = []
+            for k, (ways, jobs) in enumerate(clusters(self.run.data, present, self._part_jobs(present), chance)):
+                if self._over():
+                    return
+                parts.append(Part(self.run.data, ways, jobs))
+                engines.append(Engine(parts[k].data, (self.run.seed * 1009 + n) * 10007 + k, parts[k].inward(present)))
             whole = self._budget_of_round(n, engines[0])
             walks = [
                 Walk(engine, hot * drop**n, hot * drop ** (n + 1), int(whole * len(part.jobs) / total))
