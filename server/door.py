@@ -53,6 +53,7 @@ RULED: Final = frozenset({
     "opportunity",
     "quote",
     "sales_order",
+    "service_report",
     "signature",
     "stock_move",
     "survey",

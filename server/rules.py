@@ -28,6 +28,7 @@ from server.domain import (
     plans,
     quotes,
     readings,
+    reports,
     sales,
     stock,
     surveys,
@@ -61,6 +62,7 @@ MODULES: Final = (
     cases,
     maintenance,
     readings,
+    reports,
     surveys,
 )
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Annotated
 
 import msgspec
@@ -179,6 +180,17 @@ class ServiceReport(Entity, scope=part_of("work_order"), frozen_when=frozen_whil
     words: Annotated[Text, field_wins()] = ""
     sha256: Annotated[Annotated[str, msgspec.Meta(max_length=64)], field_wins()] = ""
     status: Annotated[ReportStatus, field_wins()] = ReportStatus.DRAFT
+
+
+def report_sha256(report: ServiceReport) -> str:
+    """The hash of what a report says, which is what a signature is put under: of a JSON array, without blanks, of order, version,
+    words, and the lines by key as [key, kind, words, quantity, price_cents]."""
+    lines = [
+        [key, line.kind, line.words, line.quantity, line.price_cents]
+        for key, line in sorted(report.lines.items(), key=lambda entry: entry[0].encode())
+        if line is not None
+    ]
+    return sha256(msgspec.json.encode([report.work_order, report.version, report.words, lines])).hexdigest()
 
 
 class Signature(Entity, scope=named_by("scope")):
