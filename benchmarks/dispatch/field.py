@@ -39,7 +39,8 @@ def measured(ask: Ask, name: str, problem: Problem) -> Row:
             continue
         plan = judged(problem, answer.orders, compile_problem(problem))
         result |= _told(f"{peer}_", plan) | {f"{peer}_s": answer.seconds}
-        result[f"ratio_to_{peer}"] = ours.score.cost / max(1, plan.score.cost)
+        if ours.score.unserved == plan.score.unserved:
+            result[f"ratio_to_{peer}"] = ours.score.cost / max(1, plan.score.cost)
         result[f"no_class_worse_than_{peer}"] = ours.score.unserved <= plan.score.unserved
     return result
 
@@ -73,12 +74,12 @@ def figures(rows: Sequence[Row]) -> dict[str, object]:
 
 
 SUITE = Suite(
-    words="""Generated days (seed 7): cost is seconds driven; what is left out is counted by class, most urgent first, and weighed
-        100, 10, 1. Each solver gets the same seconds and one thread, one after the other. Every answer is an order of jobs by
-        shift, laid out, verified and priced by our evaluator. A ratio of costs says something only where both leave out the
-        same: read it with the classes. no_class_worse says that ours, class by class from the most urgent on, leaves out no
-        more. VROOM adds priorities up (100, 10, 1), explores at level 5 below 1000 jobs and at 2 from there, since it does
-        not heed its limit then: vroom_s tells.""",
+    words="""Generated days (seed 7): cost is seconds driven; what is left out is counted by class, most urgent first, and
+        weighed 100, 10, 1. Each solver gets the same seconds and one thread (ours --threads), one after the other.
+        Every answer is an order of jobs by shift, laid out, verified and priced by our evaluator. There is a ratio of
+        costs only where both leave out the same of each class. no_class_worse says that ours, class by class from the
+        most urgent on, leaves out no more. VROOM adds priorities up (100, 10, 1); it explores at level 5 below 1000
+        jobs and at 2 from there, since it does not heed its limit then: vroom_s tells what it took.""",
     names=names,
     row=row,
     figures=figures,

@@ -21,6 +21,7 @@ from dispatch.compile import Compiled, compile_problem
 from dispatch.solver import assemble, laid_out
 
 Row = dict[str, object]
+WIDE = 8  # columns of a table, at most
 WEIGHT = 10  # a job of one class left out weighs ten of the next
 
 console = Console(soft_wrap=True)
@@ -161,11 +162,14 @@ def p95(numbers: Sequence[float]) -> float:
 
 
 def show(result: Result) -> None:
-    """Prints rows, figures and the protocol."""
-    keys = list(dict.fromkeys(key for row in result.rows for key in row))
+    """Prints rows (as columns where there is much to a row), figures and the protocol."""
+    keys = list(dict.fromkeys(key for row in result.rows for key in row if not key.endswith("_jobs")))
+    lines = [[words(row.get(key)) for key in keys] for row in result.rows]
+    if len(keys) > WIDE:
+        keys, *lines = [list(column) for column in zip(keys, *lines, strict=True)]
     table = Table(*keys, box=None, header_style="bold")
-    for row in result.rows:
-        table.add_row(*(words(row.get(key)) for key in keys))
+    for line in lines:
+        table.add_row(*line)
     console.print(table)
     for name, value in result.figures.items():
         console.print(f"[bold]{name}[/bold] {words(value)}", highlight=False)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from benchmarks.dispatch import field, growth, peers, public, realtime
 from benchmarks.dispatch.days import day, emergencies, week
-from benchmarks.dispatch.run import Ask, Suite, judged, p95, run, words, write
+from benchmarks.dispatch.run import Ask, Suite, judged, p95, run, show, words, write
 from benchmarks.dispatch.suites import SUITES, measure
 from cli.main import app
 from dispatch import Score, verify
@@ -52,6 +52,7 @@ def test_a_field_row_compares_like_with_like(monkeypatch):
     monkeypatch.setattr(peers, "ortools", lambda _problem, _seconds: (_ for _ in ()).throw(peers.Absent("it is away")))
     row = field.measured(ask("field"), "tiny", problem)
     assert row["ortools_absent"] == "it is away"
+    assert row["unserved_by_class"] == row["vroom_unserved_by_class"]
     assert row["ratio_to_vroom"] == row["cost"] / row["vroom_cost"]
     assert row["no_class_worse_than_vroom"] == (row["unserved_by_class"] <= row["vroom_unserved_by_class"])
     found = field.figures([row])
@@ -62,6 +63,17 @@ def test_a_field_row_compares_like_with_like(monkeypatch):
 def test_a_higher_class_left_out_is_seen():
     worse = {"day": "x", "no_class_worse_than_vroom": False}
     assert field.figures([worse])["no_class_worse_than_a_peer"] is False
+
+
+def test_costs_are_compared_only_where_as_much_is_served(monkeypatch):
+    """A peer that serves nobody drives nowhere: that is no ratio."""
+    empty = peers.Answer(orders=((), (), ()), seconds=0.0)
+    monkeypatch.setattr(peers, "vroom", lambda _problem, _seconds: empty)
+    monkeypatch.setattr(peers, "ortools", lambda _problem, _seconds: empty)
+    row = field.measured(ask("field"), "tiny", day(3, 12))
+    assert row["no_class_worse_than_vroom"]
+    assert "ratio_to_vroom" not in row
+    assert row["vroom_cost"] == 0
 
 
 def test_noon_is_measured_from_the_questions_a_dispatcher_asks():
@@ -120,6 +132,8 @@ def test_a_result_says_how_it_came_about(tmp_path, capsys):
     seen = []
     result = run(suite, ask("trsp", seeds=(1, 2), only=("y",)), seen.append)
     assert seen == list(result.rows) == [{"n": "y"}]
+    show(result)
+    assert "A test." in capsys.readouterr().out
     assert result.protocol["words"] == "A test."
     assert result.protocol["seeds"] == (1, 2)
     assert {"ortools", "pyvrp", "pyvroom"} <= result.protocol["versions"].keys()
