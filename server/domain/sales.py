@@ -28,8 +28,10 @@ async def note_stage(event: Event) -> Iterable[Change]:
     if written is None or any(entry["id"] == str(written.seq) for entry in event.fields.get("stages", ())):
         return ()
     at, closed_at = wall_ms(written.stamp), event.fields.get("closed_at")
-    if written.side is Side.SERVER:
-        at = await _imported_at(event, stage, written.seq) or at
+    if written.side is Side.SERVER and (said := await _imported_at(event, stage, written.seq)) is not None:
+        if stage in _CLOSED:
+            return ()  # when it was opened and closed is all that is known of it, and it says so itself
+        at = said
     amount = event.fields.get("amount_cents", 0)
     entry = {"id": str(written.seq), "at": at, "stage": stage, "amount_cents": amount}
     grown = Change("opportunity", event.id, base=event.seq, append=msgspec.Raw(msgspec.json.encode({"stages": [entry]})))

@@ -69,6 +69,26 @@ async def test_an_approval_is_of_what_was_seen_and_not_of_what_became_of_it(fiel
     assert (await field.manager.see(Quote, quote)).approval is ApprovalStatus.NOT_NEEDED
 
 
+async def test_a_manager_of_the_team_approves_on_a_phone_what_that_phone_shows(field: Field) -> None:
+    await shop(field)
+    rita, mia = await field.rep("Rita"), await field.phone(field.manager.user, "Mia's phone")
+    quote = offer(field, rita, await deal(field, rita, team=(mia.user,)), discount_pct=12)
+    await settled(field, rita, mia)
+    with mia.edit("fine with me") as tx:
+        quoting.approve(tx, quote, by=mia.user)
+    await settled(field, mia, rita)
+    approved = await field.manager.see(Quote, quote)
+    assert (approved.approval, approved.approved_by, approved.approved_for) == (
+        ApprovalStatus.APPROVED,
+        mia.user,
+        approved.assessed,
+    )
+    with rita.edit("send") as tx:
+        quoting.send(rita.replica, tx, quote)
+    await settled(field, rita)
+    assert await doubts(field) == {}
+
+
 async def test_what_a_rep_may_give_is_a_rule_of_the_house_and_the_phone_knows_it(field: Field) -> None:
     from server.domain.quotes import tell_limits
 
