@@ -34,9 +34,9 @@ check: $(SYNCED) ## Lint, types, migrations against declarations, generated docs
 	@$(RUN) truckroll conflicts --write .truckroll/conflicts.md
 	@cmp -s .truckroll/conflicts.md docs/conflicts.md || { echo "docs/conflicts.md is out of date: run 'make docs'"; exit 1; }
 
-bench: $(SYNCED) ## List the benchmarks and what each asks (ARGS="NAME ..." runs one)
-	@if [ -n "$(ARGS)" ]; then set -- $(ARGS); name=$$1; shift; $(RUN) python "benchmarks/$$name.py" "$$@"; \
-	else $(RUN) truckroll bench --help; for file in benchmarks/[!_]*.py; do printf '%s: %s\n' "$$file" "$$(sed -n '1s/^"""//p' "$$file")"; done; fi
+bench: $(SYNCED) ## Compare the sync server with its peers, in short (ARGS="sync --suite growth" or "dispatch --help" for others)
+	@if [ -f "benchmarks/$(firstword $(ARGS)).py" ]; then $(RUN) python -m benchmarks.$(ARGS); \
+	else $(RUN) truckroll bench $(or $(ARGS),sync --short); fi
 
 serve: $(SYNCED) ## Run the server; without DATABASE_URL it starts its own PostgreSQL
 	@$(RUN) truckroll serve $(ARGS)

@@ -1,6 +1,6 @@
 """A company to measure with, written through the one door as the server would; users and devices are put in at once.
 
-1000 technicians with four orders each, so that each holds eleven scopes; a territory of 50 sites with the records of the first
+Technicians with four orders each, so that each holds eleven scopes; a territory of 50 sites with the records of the first
 pull; another of 20 sites whose 200 representatives pull changes.
 """
 
@@ -21,7 +21,6 @@ from sync.policies import Role
 from sync.protocol import Change
 
 ORDERS_EACH: Final = 4
-TECHNICIANS: Final = 1_000
 PULL_SITES: Final = 50
 DELTA_SITES: Final = 20
 DELTA_RECORDS: Final = 1_000
@@ -55,7 +54,7 @@ class Company(msgspec.Struct):
 async def founded(context: Context, ids: Ids, size: Size, chance: random.Random) -> Company:
     tenant_id = await create_tenant(context, f"bench-{ids()}")
     users: list[tuple[str, Role, tuple[str, ...]]] = [(ids(), Role.DISPATCHER, ())]
-    users += [(ids(), Role.TECHNICIAN, ()) for _ in range(TECHNICIANS)]
+    users += [(ids(), Role.TECHNICIAN, ()) for _ in range(size.technicians)]
     users += [(ids(), Role.REP, ("delta",)) for _ in range(size.delta_devices)]
     users += [(ids(), Role.REP, ("pull",))]
     async with context.office.of(tenant_id) as tenant:
@@ -85,9 +84,9 @@ async def founded(context: Context, ids: Ids, size: Size, chance: random.Random)
         incarnation,
         users[0][0],
         products,
-        phones[:TECHNICIANS],
-        phones[TECHNICIANS : TECHNICIANS + size.delta_devices],
-        phones[TECHNICIANS + size.delta_devices :],
+        phones[: size.technicians],
+        phones[size.technicians : size.technicians + size.delta_devices],
+        phones[size.technicians + size.delta_devices :],
         [change.id for change in assets],
     )
 

@@ -61,7 +61,7 @@ class Server:
         self.name, self._command, self._home, self._env, self.port = name, list(command), home, dict(env), port
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, health: str = "/", within_s: float = 60.0) -> None:
+    def start(self, health: str = "/", within_s: float = 180.0) -> None:
         self._home.mkdir(parents=True, exist_ok=True)
         log = self._home / f"{self.name}.log"
         with log.open("wb") as out:

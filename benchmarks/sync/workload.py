@@ -37,6 +37,11 @@ class Size(msgspec.Struct, frozen=True):
     delta_changes: int = 100
     conflict_devices: int = 20
 
+    @property
+    def technicians(self) -> int:
+        """Who sends."""
+        return max(self.push_devices, self.small_devices, self.conflict_devices)
+
 
 FULL: Final = Size()
 SHORT: Final = Size(push_batches=2, small_each=1, pulls=4, conflict_devices=10)
