@@ -190,5 +190,7 @@ def words(value: object) -> str:
 
 
 def write(result: Result, path: Path) -> None:
-    """Writes the result as JSON."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1))
+    """Writes the result as JSON: figures by their names at the top, and those by row once more under `ratios`."""
+    ratios = {name.removeprefix("ratios_to_"): value for name, value in result.figures.items() if isinstance(value, dict)}
+    whole = {"suite": result.suite, **result.figures, "ratios": ratios, "rows": result.rows, "protocol": result.protocol}
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(whole), indent=1))

@@ -138,7 +138,9 @@ def test_a_result_says_how_it_came_about(tmp_path, capsys):
     assert result.protocol["seeds"] == (1, 2)
     assert {"ortools", "pyvrp", "pyvroom"} <= result.protocol["versions"].keys()
     write(result, tmp_path / "out.json")
-    assert msgspec.json.decode((tmp_path / "out.json").read_bytes())["figures"] == {"count": 1}
+    told = msgspec.json.decode((tmp_path / "out.json").read_bytes())
+    assert (told["count"], told["ratios"], told["rows"]) == (1, {}, [{"n": "y"}])
+    assert told["protocol"]["seconds"] == 0.2
     with pytest.raises(ValueError, match="trsp has no z"):
         ask("trsp", only=("z",)).chosen(["x"])
 
