@@ -78,6 +78,15 @@ class Company:
     async def code(self, user_id: str) -> str:
         return await create_code(self.context, self.tenant_id, user_id)
 
+    async def rest(self) -> None:
+        """Until the rules have looked at everything that changed."""
+        for _ in range(2_000):
+            async with self.context.office.of(self.tenant_id) as tenant:
+                if not await tenant.rules_due():
+                    return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the rules do not come to rest")
+
     async def enrol(self, user_id: str, device_name: str = "test") -> Enrolled:
         reply = await self.http.post("/v1/enrol", json={"code": await self.code(user_id), "device_name": device_name})
         assert reply.status_code == 200, reply.text

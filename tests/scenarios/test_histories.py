@@ -324,4 +324,5 @@ async def test_16_an_old_app_edits_a_record(field: Field) -> None:
     stands = await field.manager.see(Lead, "L1")
     assert (stands.need, stands.photo) == ("asked on the phone", "P1")
     new = await field.phone(user, "new phone")
-    assert new.see(Lead, "L1") == stands
+    seen = new.see(Lead, "L1")
+    assert (seen.need, seen.photo, seen.site) == (stands.need, stands.photo, stands.site), "a rule may have routed it meanwhile"

@@ -30,6 +30,7 @@ async def fleet(company: Company, orders: int = 3) -> tuple[BareDevice, BareDevi
             create("appointment", f"P{n}", work_order=f"W{n}", technician="T1", status="dispatched", planned_start=starts[n % 3]),
         ]
     assert (await office.push(*changes)).kind is OutcomeKind.APPLIED
+    await company.rest()
     return office, BareDevice(company.http, await company.enrol(user))
 
 
@@ -78,6 +79,7 @@ async def test_what_changes_during_a_first_sync_is_not_missed(company: Company) 
             await office.push(office.update(entity, record_id, name="changed"))
         elif not reply.page.more and not reply.page.groups_left:
             break
+    await company.rest()
     await technician.pull()
     await twin.pull()
     assert technician.records == twin.records
@@ -189,6 +191,7 @@ async def test_a_scope_that_heals_over_several_pages_comes_whole(company: Compan
     office, technician = await fleet(company)
     for n in range(9):
         await office.push(create("work_order_task", f"K{n}", work_order="W1", title=f"step {n}"))
+    await company.rest()
     await technician.pull()
     known = digests(technician, await seqs_of(company)) | {"work_order:W1": "00000000deadbeef"}
     before = dict(technician.records)
