@@ -71,18 +71,13 @@ def _opportunity(line: int, row: Row) -> Incoming:
         raise BadCell(f"line {line}: {row['deal_stage']!r} is no stage; there are {', '.join(STAGES)}")
     name = f"{row['product']} for {row['account']}" if row["account"] else row["product"]
     fields: dict[str, object] = {"name": name, "stage": stage.value, "external_id": row["opportunity_id"]}
-    stages: list[dict[str, object]] = []
     if row["engage_date"]:
-        opened = day_ms(row["engage_date"])
-        fields["opened_on"] = opened
-        stages.append({"id": "1", "at": opened, "stage": Stage.QUALIFIED.value})
+        fields["opened_on"] = day_ms(row["engage_date"])
     if row["close_value"]:
         fields["amount_cents"] = int(row["close_value"]) * 100
     if row["close_date"]:
         closed = day_ms(row["close_date"])
         fields |= {"close_on": closed, "closed_at": closed}
-        stages.append({"id": "2", "at": closed, "stage": stage.value, "amount_cents": fields.get("amount_cents", 0)})
-    fields["stages"] = stages
     references = {"owner": row["sales_agent"], "product": row["product"], "account": row["account"]}
     said = {name: words for name, words in references.items() if words}
     left_open = tuple(name for name, words in references.items() if not words)
