@@ -78,7 +78,8 @@ def _join(  # a lead, its master, and why
     credited = sorted({*lead.get("captured_by", [])} - {*master.get("captured_by", [])})
     reason = f"the same as {master_id}, {likely.words}"[:200]
     yield update("lead", lead_id, seq, status=LeadStatus.DUPLICATE, duplicate_of=master_id, credited=credited, match_reason=reason)
-    yield Change("lead", master_id, base=master_seq, add=msgspec.Raw(msgspec.json.encode({"captured_by": credited})))
+    if credited:  # whoever captured both is the master's already
+        yield Change("lead", master_id, base=master_seq, add=msgspec.Raw(msgspec.json.encode({"captured_by": credited})))
 
 
 async def _take_credit_back(tenant: Tenant, lead_id: str, seq: int, lead: Mapping[str, Any]) -> Iterable[Change]:
