@@ -42,7 +42,7 @@ def test_a_failing_seed_shrinks(sim_url: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(ledger, "_apply", lambda store, page: real(store, msgspec.structs.replace(page, evict=())))
     plan = msgspec.structs.replace(plan_of(101), transactions=96, faults=frozenset({Fault.REQUEST_LOST, Fault.REPLY_LOST}))
     smaller, report = shrink(sim_url, plan)
-    assert report.trouble == "leaked"
+    assert report.trouble in {"leaked", "diverged"}, "what is not evicted is seen out of scope, or stands still"
     assert smaller.transactions < plan.transactions
     assert smaller.faults < plan.faults
 
