@@ -6,9 +6,10 @@ written in the same commit as the change itself (`server.door.RULED`).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Final, TypeAlias
 
 import asyncpg
 import msgspec
@@ -25,7 +26,6 @@ from server.domain import (
     maintenance,
     notifications,
     offers,
-    plans,
     quotes,
     readings,
     reports,
@@ -35,9 +35,11 @@ from server.domain import (
     visits,
 )
 from server.domain.event import Clock, Event, Rule
-from server.storage.office import Tenant
+from server.domain.event import Rules as RulesOf
+from server.publishing import publish_due
+from server.storage.office import Held, Tenant
 from server.storage.records import forget_answers
-from sync.protocol import OutcomeKind
+from sync.protocol import Change, OutcomeKind
 
 BATCH: Final = 200
 ATTEMPTS: Final = 5
@@ -52,7 +54,6 @@ MODULES: Final = (
     leads,
     learning,
     offers,
-    plans,
     quotes,
     sales,
     stock,
@@ -66,21 +67,44 @@ MODULES: Final = (
     surveys,
 )
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
+_RULES: Final[tuple[RulesOf, ...]] = tuple(getattr(module, "RULES", {}) for module in MODULES)
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    entity: tuple(rule for module in MODULES for rule in module.RULES.get(entity, ()))
-    for entity in sorted({entity for module in MODULES for entity in module.RULES})
+    entity: tuple(rule for rules in _RULES for rule in rules.get(entity, ())) for entity in sorted(set[str]().union(*_RULES))
 }
 
 _DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
 _FAULTS: Final = (Broken, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_Records: TypeAlias = dict[tuple[str, str], Held | None]
 _log: Final = logging.getLogger(__name__)
 
 
-class Rules:
-    """Runs the rules of a process's tenants, woken by the door."""
+async def tick(context: Context, clocks: Sequence[Clock], tenant_id: int, now_ms: int) -> int:
+    """Write what these clocks find due in a tenant; returns how many transactions that were."""
+    found: list[tuple[str, Sequence[Iterable[Change]]]] = []
+    async with context.office.of(tenant_id) as tenant:
+        for clock in clocks:
+            try:
+                found.append((clock.__name__, await clock(tenant, now_ms)))
+            except _FAULTS:  # a fault in one must not hold up the others
+                _log.exception("%s of tenant %d", clock.__name__, tenant_id)
+    written = 0
+    for label, groups in found:
+        if not groups:
+            continue
+        try:
+            await write(context, tenant_id, label, groups)
+        except _FAULTS:
+            _log.exception("%s of tenant %d", label, tenant_id)
+        else:
+            written += len(groups)
+    return written
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+
+class Rules:
+    """Runs the rules of a process's tenants, woken by the door, and the clocks of all tenants."""
+
+    def __init__(self, context: Context, *, sweep_s: float = SWEEP_S) -> None:
+        self._context, self._sweep_s = context, sweep_s
         self._due: set[int] = set()
         self._wake = asyncio.Event()
         self._forgot_ms = 0
@@ -92,40 +116,42 @@ class Rules:
         self._wake.set()
 
     async def run(self) -> None:
-        """For ever: the tenants that were noted, and now and then all of them."""
+        """For ever. Clocks have a task of their own: a sweep through many tenants must not keep what just happened waiting."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(), name="rules")
+            tasks.create_task(self._sweep(), name="clocks")
+
+    async def _follow(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._drain()
+
+    async def _sweep(self) -> None:
+        """Now and then every tenant: what another process left behind, and what time alone brings."""
         while True:
             try:
                 tenants = (await self._context.office.tenants()).values()
                 self._due.update(tenants)
+                self._wake.set()
                 await self._keep_house(tenants)
             except _DATABASE_AWAY:
-                _log.exception("the rules wait for the next sweep")
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SWEEP_S):
-                    while True:
-                        await self._drain()
-                        await self._wake.wait()
+                _log.exception("the clocks wait for the next sweep")
+            await asyncio.sleep(self._sweep_s)
 
     async def _keep_house(self, tenants: Iterable[int]) -> None:
-        """What time alone brings: the window of days moves, and once a day what nobody needs any more is forgotten."""
+        """What the clocks find due, and once a day what nobody needs any more is forgotten."""
         now_ms = self._context.now_ms()
         forget = now_ms - self._forgot_ms >= DAY_MS
         for tenant_id in tenants:
-            for clock in CLOCKS:
-                await self._tick(clock, tenant_id, now_ms)
+            while await tick(self._context, CLOCKS, tenant_id, now_ms):
+                pass
+            await publish_due(self._context, tenant_id, now_ms)
             if forget:
                 async with self._context.office.of(tenant_id) as tenant:
                     await tenant.prune(now_ms - KEEP_TOMBSTONES_MS)
                     await forget_answers(tenant, now_ms - KEEP_ANSWERS_MS)
         if forget:
             self._forgot_ms = now_ms
-
-    async def _tick(self, clock: Clock, tenant_id: int, now_ms: int) -> None:
-        try:
-            while await clock(self._context, tenant_id, now_ms):
-                pass
-        except _FAULTS:  # a fault in one must not hold up the others
-            _log.exception("%s of tenant %d", clock.__name__, tenant_id)
 
     async def _drain(self) -> None:
         """A batch of each tenant in turn, so that one who brings in years of records holds up nobody else."""
@@ -143,16 +169,22 @@ class Rules:
         """Take a batch of changed records and do what the rules say; returns how many records were looked at."""
         async with self._context.office.of(tenant_id) as tenant:
             events = await tenant.take_events(BATCH)
+            records: _Records = {}
+            for entity, ids in groupby(events, key=itemgetter(0)):
+                records |= {(held.entity, held.id): held for held in await tenant.some(entity, [record_id for _, record_id in ids])}
             for entity, record_id in events:
                 for rule in RULES[entity]:
-                    await self._apply(tenant, rule, entity, record_id)
+                    await self._apply(tenant, rule, entity, record_id, records)
         if events:
             self.on_step()
         return len(events)
 
-    async def _apply(self, tenant: Tenant, rule: Rule, entity: str, record_id: str) -> None:
+    async def _apply(self, tenant: Tenant, rule: Rule, entity: str, record_id: str, records: _Records) -> None:
+        """`records` are this batch's as they were read; once a rule has written, they are read anew."""
         for _ in range(ATTEMPTS):
-            held = await tenant.record(entity, record_id)
+            if (entity, record_id) not in records:
+                records[entity, record_id] = await tenant.record(entity, record_id)
+            held = records[entity, record_id]
             if held is None:
                 return
             event = Event(tenant, entity, record_id, held.seq, msgspec.json.decode(held.fields), self._context.now_ms())
@@ -160,6 +192,7 @@ class Rules:
                 changes = tuple(await rule(event))
                 if not changes:
                     return
+                records.clear()
                 committed = await write(self._context, tenant.tenant_id, rule.__name__, [changes])
             except _FAULTS:  # a fault in the rule must not hold up the others
                 _log.exception("%s on %s %s", rule.__name__, entity, record_id)

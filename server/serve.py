@@ -22,7 +22,7 @@ from server.courier import running_courier
 from server.geocoding import geocoder_of, geocoding
 from server.jobs import register, run_worker
 from server.roads import Roads, service_of
-from server.rules import Rules
+from server.rules import SWEEP_S, Rules
 from server.settings import Outgoing, Settings
 from server.storage.blobs import Blobs
 from server.storage.migrate import migrate
@@ -42,9 +42,11 @@ class HttpServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def running_rules(context: Context, on_step: Callable[[], None] | None = None) -> AsyncIterator[None]:
+async def running_rules(
+    context: Context, on_step: Callable[[], None] | None = None, *, sweep_s: float = SWEEP_S
+) -> AsyncIterator[None]:
     """Rules at work in this process, woken by its own door; `on_step` hears of each batch."""
-    rules = Rules(context)
+    rules = Rules(context, sweep_s=sweep_s)
     rules.on_step = on_step or rules.on_step
     context.door.on_ruled = rules.note
     task = asyncio.create_task(rules.run(), name="rules")

@@ -20,6 +20,9 @@ from server.storage.migrate import migrate
 from server.tenants import create_code, create_tenant, create_user
 from sync.protocol import Enrolled
 
+A_DAY_S = 86_400.0
+"""Clocks look when a test lets them."""
+
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("default")
 
@@ -43,7 +46,7 @@ def database_url(worker_id: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 async def context(database_url: str) -> AsyncIterator[Context]:
     """An opened server, without its web face, with its rules at work."""
-    async with opened(database_url, connections=4, migrated=True) as context, running_rules(context):
+    async with opened(database_url, connections=4, migrated=True) as context, running_rules(context, sweep_s=A_DAY_S):
         yield context
 
 

@@ -12,8 +12,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from server.author import create, update, write
-from server.context import Context
+from server.author import create, update
 from server.domain import contracts, rulebook
 from server.domain.bodies import DefaultLevel, Escalations
 from server.domain.business_hours import ALWAYS, Hours, Misread, NeverOpen, add_business_time, business_time_between, hours_of
@@ -138,23 +137,20 @@ def _broken(case: Seen, promise: str, kept_ms: int | None, by_ms: int | None, no
     return (promise,) if late else ()
 
 
-async def note_breaches(context: Context, tenant_id: int, now_ms: int) -> int:
-    """Promises that time alone has broken are noted on their cases, once; returns how many cases changed."""
+async def note_breaches(tenant: Tenant, now_ms: int) -> list[list[Change]]:
+    """Promises that time alone has broken are noted on their cases, once."""
     table = projections["case"].c
     unanswered = sa.and_(table.respond_by < now_ms, table.responded_at.is_(None), sa.literal(RESPOND) != sa.all_(table.breached))
     unsolved = sa.and_(
         table.resolve_by < now_ms, table.status != CaseStatus.WAITING, sa.literal(RESOLVE) != sa.all_(table.breached)
     )
-    changes: list[Change] = []
-    async with context.office.of(tenant_id) as tenant:
-        for row in await tenant.rows("case", [table.status.in_(OPEN), sa.or_(unanswered, unsolved)], limit=BATCH):
-            case = await look(tenant, "case", row.id)
-            fields = worked_out(case, await terms_of(tenant, case, now_ms), now_ms) if case else {}
-            if case and fields:
-                changes.append(update("case", case.id, case.seq, **fields))
-    if changes:
-        await write(context, tenant_id, "note_breaches", [[change] for change in changes])
-    return len(changes)
+    groups: list[list[Change]] = []
+    for row in await tenant.rows("case", [table.status.in_(OPEN), sa.or_(unanswered, unsolved)], limit=BATCH):
+        case = await look(tenant, "case", row.id)
+        fields = worked_out(case, await terms_of(tenant, case, now_ms), now_ms) if case else {}
+        if case and fields:
+            groups.append([update("case", case.id, case.seq, **fields)])
+    return groups
 
 
 async def escalate(event: Event) -> Iterable[Change]:

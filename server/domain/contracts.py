@@ -12,8 +12,7 @@ import msgspec
 import sqlalchemy as sa
 from dateutil.relativedelta import relativedelta
 
-from server.author import create, update, write
-from server.context import Context
+from server.author import create, update
 from server.domain.event import Clock, Event, Rules
 from server.domain.look import Seen, look
 from server.storage.office import Tenant
@@ -143,7 +142,7 @@ def _used(entitlement: Seen, visits: int) -> Change:
     return Change("entitlement", entitlement.id, base=entitlement.seq, inc={"used": visits})
 
 
-async def scan_renewals(context: Context, tenant_id: int, now_ms: int) -> int:
+async def scan_renewals(tenant: Tenant, now_ms: int) -> list[list[Change]]:
     """Contracts that end within 90, 60 or 30 days are marked so, once each, and have one opportunity of their renewal."""
     table = projections["contract"].c
     stages = [
@@ -157,14 +156,11 @@ async def scan_renewals(context: Context, tenant_id: int, now_ms: int) -> int:
         sa.or_(*stages),
     ]
     groups: list[list[Change]] = []
-    async with context.office.of(tenant_id) as tenant:
-        for row in await tenant.rows("contract", due, limit=BATCH):
-            contract = await look(tenant, "contract", row.id)
-            if contract is not None:
-                groups.append([change async for change in _renewal(tenant, contract, now_ms)])
-    if groups:
-        await write(context, tenant_id, "scan_renewals", groups)
-    return len(groups)
+    for row in await tenant.rows("contract", due, limit=BATCH):
+        contract = await look(tenant, "contract", row.id)
+        if contract is not None:
+            groups.append([change async for change in _renewal(tenant, contract, now_ms)])
+    return groups
 
 
 async def _renewal(tenant: Tenant, contract: Seen, now_ms: int) -> AsyncIterator[Change]:
@@ -187,16 +183,12 @@ async def _renewal(tenant: Tenant, contract: Seen, now_ms: int) -> AsyncIterator
     yield update("contract", contract.id, contract.seq, renewal_stage_days=stage, renewal_opportunity=opportunity_id)
 
 
-async def expire_contracts(context: Context, tenant_id: int, now_ms: int) -> int:
+async def expire_contracts(tenant: Tenant, now_ms: int) -> list[list[Change]]:
     """A contract whose end has come is expired."""
     table = projections["contract"].c
-    async with context.office.of(tenant_id) as tenant:
-        rows = await tenant.rows("contract", [table.end <= now_ms, table.status == ContractStatus.ACTIVE], limit=BATCH)
-        versions = await tenant.versions("contract", [row.id for row in rows])
-    if rows:
-        changes = [[update("contract", row.id, versions[row.id], status=ContractStatus.EXPIRED)] for row in rows]
-        await write(context, tenant_id, "expire_contracts", changes)
-    return len(rows)
+    rows = await tenant.rows("contract", [table.end <= now_ms, table.status == ContractStatus.ACTIVE], limit=BATCH)
+    versions = await tenant.versions("contract", [row.id for row in rows])
+    return [[update("contract", row.id, versions[row.id], status=ContractStatus.EXPIRED)] for row in rows]
 
 
 async def renew_contract(event: Event) -> Iterable[Change]:

@@ -1,11 +1,10 @@
 """What a rule is given, and what it gives back."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-from server.context import Context
 from server.storage.office import Tenant
 from sync.protocol import Change
 
@@ -30,9 +29,9 @@ Rule: TypeAlias = Callable[[Event], Awaitable[Iterable[Change]]]
 Rules: TypeAlias = Mapping[str, tuple[Rule, ...]]
 """By entity, the rules that look at each change of its records, in order."""
 
-Clock: TypeAlias = Callable[[Context, int, int], Awaitable[int]]
-"""What time alone brings: given the context, a tenant and now in ms, writes what is due; returns how many records it changed.
+Clock: TypeAlias = Callable[[Tenant, int], Awaitable[Sequence[Iterable[Change]]]]
+"""What time alone brings: given a tenant and now in ms, says what is due; each group of changes becomes one transaction.
 
 It is called at each sweep (some times a minute), in every server process: it must find what is due by an indexed question, and a
-second call must change nothing.
+second look after the changes were written must find nothing.
 """

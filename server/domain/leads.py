@@ -5,8 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from server.author import update, write
-from server.context import Context
+from server.author import update
 from server.domain import rulebook
 from server.domain.event import Clock, Event, Rules
 from server.domain.matching import (
@@ -191,18 +190,13 @@ async def note_first_contact(event: Event) -> Iterable[Change]:
     return (update("lead", held.id, held.seq, first_contact_at=activity["at"]),)
 
 
-async def chase_leads(context: Context, tenant_id: int, now_ms: int) -> int:
-    """A lead that nobody has contacted in time goes to somebody else, and in the end to the manager; returns how many did."""
-    groups = []
-    async with context.office.of(tenant_id) as tenant:
-        number, rule = await rulebook.in_force(tenant, ROUTING, RoutingRule, now_ms)
-        for lead_id in await overdue_leads(tenant, now_ms, BATCH):
-            held = await tenant.record("lead", lead_id)
-            if held is not None:
-                groups.append([await _passed_on(tenant, rule, number, held, now_ms)])
-    if groups:
-        await write(context, tenant_id, chase_leads.__name__, groups)
-    return len(groups)
+async def chase_leads(tenant: Tenant, now_ms: int) -> list[list[Change]]:
+    """A lead that nobody has contacted in time goes to somebody else, and in the end to the manager."""
+    overdue = await overdue_leads(tenant, now_ms, BATCH)
+    if not overdue:
+        return []
+    number, rule = await rulebook.in_force(tenant, ROUTING, RoutingRule, now_ms)
+    return [[await _passed_on(tenant, rule, number, held, now_ms)] for held in await tenant.some("lead", overdue)]
 
 
 async def _passed_on(tenant: Tenant, rule: RoutingRule, number: int, held: Held, now_ms: int) -> Change:

@@ -6,14 +6,14 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from server.author import write
-from server.context import Context
 from server.domain import rulebook
-from server.domain.event import Clock, Rules
+from server.domain.event import Clock
 from server.domain.leads import SCORING
 from server.domain.scoring import BASE, DAY_MS, Example, Scorecard, backtest, learn
 from server.storage.leads import ended_leads, mark, marked_ms
+from server.storage.office import Tenant
 from sync.entities.flows import LeadStatus
+from sync.protocol import Change
 
 EVERY_MS: Final = 7 * DAY_MS
 WITHIN_MS: Final = 90 * DAY_MS
@@ -22,20 +22,16 @@ LEAST_LEADS: Final = 200
 LEAST_OF_EACH: Final = 30
 
 
-async def learn_score(context: Context, tenant_id: int, now_ms: int) -> int:
+async def learn_score(tenant: Tenant, now_ms: int) -> list[list[Change]]:
     """Once a week, learn the score anew if there is history enough; it is taken up if it tells newer leads apart better than the
-    one in force does. Returns 1 if it was."""
-    async with context.office.of(tenant_id) as tenant:
-        if await marked_ms(tenant, SCORING) > now_ms - EVERY_MS:
-            return 0
-        await mark(tenant, SCORING, [""], now_ms)
-        examples = [_example(row) for row in await ended_leads(tenant, now_ms - WITHIN_MS)]
-        _, known = await rulebook.in_force(tenant, SCORING, Scorecard, now_ms)
-        found = await asyncio.to_thread(better, examples, known)
-        change = await rulebook.next_version(tenant, SCORING, found, now_ms) if found else None
-    if change is not None:
-        await write(context, tenant_id, learn_score.__name__, [[change]])
-    return int(change is not None)
+    one in force does."""
+    if await marked_ms(tenant, SCORING) > now_ms - EVERY_MS:
+        return []
+    await mark(tenant, SCORING, [""], now_ms)
+    examples = [_example(row) for row in await ended_leads(tenant, now_ms - WITHIN_MS)]
+    _, known = await rulebook.in_force(tenant, SCORING, Scorecard, now_ms)
+    found = await asyncio.to_thread(better, examples, known)
+    return [[await rulebook.next_version(tenant, SCORING, found, now_ms)]] if found else []
 
 
 def better(examples: list[Example], known: Scorecard) -> Scorecard | None:
@@ -60,5 +56,4 @@ def _example(row: sa.Row[Any]) -> Example:
     return Example(row.captured_at, {name: value for name, _, value in told}, after_ms)
 
 
-RULES: Final[Rules] = {}
 CLOCKS: Final[tuple[Clock, ...]] = (learn_score,)

@@ -10,8 +10,7 @@ from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from server.author import create, update, write
-from server.context import Context
+from server.author import create, update
 from server.domain.business_hours import Misread, zone_of
 from server.domain.event import Clock, Event, Rules
 from server.domain.look import Seen, look
@@ -32,20 +31,17 @@ MOST_AT_ONCE: Final = 400
 _BASIS: Final = ("start", "recurrence", "active", "horizon_days")
 
 
-async def open_orders(context: Context, tenant_id: int, now_ms: int) -> int:
-    """Open the orders of all plans whose next occurrence lies within their horizon; returns how many plans were looked at."""
+async def open_orders(tenant: Tenant, now_ms: int) -> list[list[Change]]:
+    """Open the orders of all plans whose next occurrence lies within their horizon, each plan by itself."""
     table = projections["maintenance_plan"].c
     horizon_ms = now_ms + table.horizon_days * DAY_MS
     due = [table.active, table.recurrence != "", (table.opened_to.is_(None)) | (table.opened_to <= horizon_ms)]
     groups: list[list[Change]] = []
-    async with context.office.of(tenant_id) as tenant:
-        for row in await tenant.rows("maintenance_plan", due, limit=BATCH):
-            plan = await look(tenant, "maintenance_plan", row.id)
-            if plan is not None:
-                groups.append([change async for change in _by_calendar(tenant, plan, now_ms)])
-    if groups:
-        await write(context, tenant_id, "open_orders", groups)
-    return len(groups)
+    for row in await tenant.rows("maintenance_plan", due, limit=BATCH):
+        plan = await look(tenant, "maintenance_plan", row.id)
+        if plan is not None:
+            groups.append([change async for change in _by_calendar(tenant, plan, now_ms)])
+    return groups
 
 
 async def _by_calendar(tenant: Tenant, plan: Seen, now_ms: int) -> AsyncIterator[Change]:

@@ -7,8 +7,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from server.author import create, update, write
-from server.context import Context
+from server.author import create, update
 from server.domain import rulebook
 from server.domain.event import Clock, Event, Rules
 from server.domain.ranking import (
@@ -189,29 +188,23 @@ def _imported(lifts: Mapping[str, float] | None) -> dict[str, Pair]:
     return {other: Pair(lift, min(1.0, lift / 20), 0) for other, lift in (lifts or {}).items() if lift > 1}
 
 
-async def refresh_offers(context: Context, tenant_id: int, now_ms: int) -> int:
-    """Look again, once a day, at the offers of visits in the coming days; returns how many orders were looked at."""
-    async with context.office.of(tenant_id) as tenant:
-        due = await visits_to_prepare(tenant, KIND, now_ms, now_ms + AHEAD_MS, now_ms - DAY_MS, BATCH)
-        groups = [changes for order_id in due if (changes := await offers_of(tenant, order_id, now_ms))]
-        await mark(tenant, KIND, due, now_ms)
-    if groups:
-        await write(context, tenant_id, refresh_offers.__name__, groups)
-    return len(due)
+async def refresh_offers(tenant: Tenant, now_ms: int) -> list[list[Change]]:
+    """Look again, once a day, at the offers of visits in the coming days."""
+    due = await visits_to_prepare(tenant, KIND, now_ms, now_ms + AHEAD_MS, now_ms - DAY_MS, BATCH)
+    if not due:
+        return []
+    await mark(tenant, KIND, due, now_ms)
+    return [changes for order_id in due if (changes := await offers_of(tenant, order_id, now_ms))]
 
 
-async def learn_affinity(context: Context, tenant_id: int, now_ms: int) -> int:
+async def learn_affinity(tenant: Tenant, now_ms: int) -> list[list[Change]]:
     """Once a day, count anew what customers have together; a new version only if something has changed."""
-    async with context.office.of(tenant_id) as tenant:
-        if await marked_ms(tenant, AFFINITY_KIND) > now_ms - DAY_MS:
-            return 0
-        await mark(tenant, AFFINITY_KIND, [""], now_ms)
-        found = pairs_of(await bought_together(tenant, LEAST_CUSTOMERS), least=LEAST_CUSTOMERS)
-        _, known = await rulebook.in_force(tenant, AFFINITY_KIND, Affinity, now_ms)
-        change = await rulebook.next_version(tenant, AFFINITY_KIND, found, now_ms) if found != known else None
-    if change is not None:
-        await write(context, tenant_id, learn_affinity.__name__, [[change]])
-    return int(change is not None)
+    if await marked_ms(tenant, AFFINITY_KIND) > now_ms - DAY_MS:
+        return []
+    await mark(tenant, AFFINITY_KIND, [""], now_ms)
+    found = pairs_of(await bought_together(tenant, LEAST_CUSTOMERS), least=LEAST_CUSTOMERS)
+    _, known = await rulebook.in_force(tenant, AFFINITY_KIND, Affinity, now_ms)
+    return [[await rulebook.next_version(tenant, AFFINITY_KIND, found, now_ms)]] if found != known else []
 
 
 RULES: Final[Rules] = {"appointment": (prepare_offers,), "offer": (learn_from_answer,)}

@@ -10,8 +10,7 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from server.author import create, update, write
-from server.context import Context
+from server.author import create, update
 from server.domain.doubts import doubt
 from server.domain.event import Clock, Event, Rules
 from server.domain.rulebook import in_force
@@ -27,6 +26,7 @@ UNAPPROVED: Final = "unapproved"
 UNSIGNED: Final = "unsigned"
 """The policies of the doubts about a quote."""
 _OUT: Final = (QuoteStatus.SENT, QuoteStatus.SIGNED)
+BATCH: Final = 200
 _UNSETTLED: Final = (ApprovalStatus.REQUIRED, ApprovalStatus.REFUSED)
 
 
@@ -160,21 +160,16 @@ async def tell_signature(event: Event) -> Iterable[Change]:
     return await place_order(msgspec.structs.replace(event, entity="quote", id=held.id, seq=held.seq, fields=fields))
 
 
-async def tell_limits(context: Context, tenant_id: int, now_ms: int) -> int:
-    """Everybody's profile says what discount they may give, so that a device without signal knows; returns how many changed."""
+async def tell_limits(tenant: Tenant, now_ms: int) -> list[list[Change]]:
+    """Everybody's profile says what discount they may give, so that a device without signal knows."""
     sellers = (Role.REP, Role.MANAGER, Role.ADMINISTRATOR)
     table = projections["profile"].c
-    async with context.office.of(tenant_id) as tenant:
-        _, rule = await in_force(tenant, "quote_approval", QuoteApproval, now_ms)
-        wrong = [sa.and_(table.role == role, table.discount_limit_pct.is_distinct_from(rule.of(role))) for role in sellers]
-        rows = await tenant.rows("profile", [sa.or_(*wrong)], limit=LIMIT_BATCH)
-        versions = await tenant.versions("profile", [row.id for row in rows])
-    if rows:
-        changes = [[update("profile", row.id, versions[row.id], discount_limit_pct=rule.of(row.role))] for row in rows]
-        await write(context, tenant_id, "discount limits", changes)
-    return len(rows)
+    _, rule = await in_force(tenant, "quote_approval", QuoteApproval, now_ms)
+    wrong = [sa.and_(table.role == role, table.discount_limit_pct.is_distinct_from(rule.of(role))) for role in sellers]
+    rows = await tenant.rows("profile", [sa.or_(*wrong)], limit=BATCH)
+    versions = await tenant.versions("profile", [row.id for row in rows])
+    return [[update("profile", row.id, versions[row.id], discount_limit_pct=rule.of(row.role))] for row in rows]
 
 
-LIMIT_BATCH: Final = 200
 RULES: Final[Rules] = {"quote": (assess, place_order), "signature": (tell_signature,)}
 CLOCKS: Final[tuple[Clock, ...]] = (tell_limits,)

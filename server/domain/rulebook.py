@@ -19,7 +19,14 @@ _log: Final = logging.getLogger(__name__)
 
 
 async def in_force(tenant: Tenant, kind: str, reader: type[T], now_ms: int) -> tuple[int, T]:
-    """The version of a kind that is in force now, and its body; (0, the defaults) if there is none."""
+    """The version of a kind that is in force now, and its body; (0, the defaults) if there is none. Read once a transaction."""
+    found: tuple[int, T] | None = tenant.kept.get((kind, reader))
+    if found is None:
+        found = tenant.kept[kind, reader] = await _in_force(tenant, kind, reader, now_ms)
+    return found
+
+
+async def _in_force(tenant: Tenant, kind: str, reader: type[T], now_ms: int) -> tuple[int, T]:
     table = projections["business_rule"].c
     rows = await tenant.rows("business_rule", [table.kind == kind, table.valid_from <= now_ms, table.active.is_not(False)])
     for row in sorted(rows, key=lambda row: row.version, reverse=True):

@@ -6,9 +6,8 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 
-from server.author import create, update, write
+from server.author import create, update
 from server.commit import FORMER_HOLDER, device_name
-from server.context import Context
 from server.domain.event import Clock, Event, Rules
 from server.storage.office import Tenant
 from server.storage.tables import projections
@@ -124,19 +123,14 @@ def _order_status(now: WorkOrderStatus, visits: set[AppointmentStatus]) -> WorkO
     return None
 
 
-async def slide_window(context: Context, tenant_id: int, now_ms: int) -> int:
-    """Let devices drop visits long past or far ahead, and hold those that come into the window; returns how many changed."""
+async def slide_window(tenant: Tenant, now_ms: int) -> list[list[Change]]:
+    """Let devices drop visits long past or far ahead, and hold those that come into the window."""
     table = projections["appointment"].c
     outside = sa.or_(table.planned_start < now_ms - KEEP_PAST_MS, table.planned_start > now_ms + KEEP_AHEAD_MS)
     wrong = sa.or_(sa.and_(table.held, outside), sa.and_(sa.not_(table.held), sa.not_(outside)))
-    async with context.office.of(tenant_id) as tenant:
-        rows = await tenant.rows("appointment", [table.planned_start.is_not(None), wrong], limit=WINDOW_BATCH)
-        versions = await tenant.versions("appointment", [row.id for row in rows])
-    if rows:
-        await write(
-            context, tenant_id, "window of days", [[update("appointment", r.id, versions[r.id], held=not r.held)] for r in rows]
-        )
-    return len(rows)
+    rows = await tenant.rows("appointment", [table.planned_start.is_not(None), wrong], limit=WINDOW_BATCH)
+    versions = await tenant.versions("appointment", [row.id for row in rows])
+    return [[update("appointment", row.id, versions[row.id], held=not row.held)] for row in rows]
 
 
 RULES: Final[Rules] = {"appointment": (follow_visits,), "conflict": (keep_extra_visit, give_back_visit)}

@@ -1,6 +1,6 @@
 """Everything off the hot path that the server asks its tables: SQLAlchemy Core on the typed projections and the registers."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -98,6 +98,8 @@ class Tenant:
 
     def __init__(self, connection: AsyncConnection, tenant_id: int) -> None:
         self.connection, self.tenant_id = connection, tenant_id
+        self.kept: dict[Hashable, Any] = {}
+        """What a reader need not ask twice in one transaction."""
 
     async def rows(
         self, entity: str, where: Sequence[sa.ColumnElement[bool]] = (), *, limit: int | None = None

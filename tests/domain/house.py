@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from conftest import Company
 
 from client_sdk import HttpTransport, Replica
-from server import rules
 from server.author import create as server_create
 from server.author import write
+from server.rules import tick
 from server.storage.tables import rule_event
 from sync.protocol import OutcomeKind
 from tests.client_sdk.oracle import check
@@ -85,7 +85,7 @@ class House:
         """Let a clock of the rules look at this company alone, until it finds nothing more."""
         found = 0
         for _ in range(LOOKS):
-            changed = await clock(self.context, self.tenant_id, self.clock())
+            changed = await tick(self.context, [clock], self.tenant_id, self.clock())
             await self.rules_are_done()
             if not changed:
                 return found
@@ -95,10 +95,9 @@ class House:
 
 @pytest.fixture
 def still(company: Company, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time, which stands still until a story lets it pass; clocks of the rules look only when it says so."""
+    """The time, which stands still until a story lets it pass."""
     still = Clock()
     monkeypatch.setattr(company.context, "now_ms", still)
-    monkeypatch.setattr(rules, "CLOCKS", ())
     return still
 
 

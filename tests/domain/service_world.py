@@ -7,6 +7,8 @@ import sqlalchemy as sa
 from conftest import Company
 from wire import BareDevice, create
 
+from server import rules
+from server.domain.event import Clock
 from server.storage.tables import device, rule_event
 from sync.protocol import OutcomeKind
 
@@ -81,6 +83,10 @@ class World:
             if row is not None and all(value == getattr(row, name) for name, value in fields.items()):
                 return row
         raise AssertionError(f"{entity} {record_id} is not {fields} but {row}")
+
+    async def tick(self, clock: Clock, now_ms: int) -> int:
+        """Let a clock look once; returns how many transactions it made."""
+        return await rules.tick(self.context, [clock], self.tenant_id, now_ms)
 
     async def quiet(self) -> None:
         """Once no rule has anything left to look at."""

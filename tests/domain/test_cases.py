@@ -69,7 +69,7 @@ async def test_the_clock_stands_still_while_the_customer_is_waited_for(world: Wo
     since = opened + HOUR // 2
     await world.did(world.office, since, update("case", "C1", 0, status="waiting"))
     await world.row("case", "C1", waiting_since=Near(since), responded_at=Near(since), breached=[])
-    assert await note_breaches(world.context, world.tenant_id, NOW + 10 * HOUR) == 0, "waiting is not being late"
+    assert await world.tick(note_breaches, NOW + 10 * HOUR) == 0, "waiting is not being late"
     await world.did(world.office, since + 17 * HOUR, update("case", "C1", 0, status="in_progress"))
     await world.row("case", "C1", waiting_since=None, waited_ms=Near(17 * HOUR), resolve_by=Near(opened + 21 * HOUR), breached=[])
 
@@ -81,9 +81,9 @@ async def test_a_breach_is_noted_once_and_goes_to_whom_the_rule_names(world: Wor
     await world.does(world.office, case())
     await world.row("case", "C1", respond_by=NOW + 4 * HOUR)
     await world.quiet()
-    assert await note_breaches(world.context, world.tenant_id, NOW + HOUR) == 0
-    assert await note_breaches(world.context, world.tenant_id, NOW + 5 * HOUR) == 1
-    assert await note_breaches(world.context, world.tenant_id, NOW + 5 * HOUR) == 0
+    assert await world.tick(note_breaches, NOW + HOUR) == 0
+    assert await world.tick(note_breaches, NOW + 5 * HOUR) == 1
+    assert await world.tick(note_breaches, NOW + 5 * HOUR) == 0
     row = await world.row("case", "C1", owner=world.boss.me.user, priority=3)
     await world.quiet()
     row = await world.row("case", "C1")

@@ -116,9 +116,9 @@ async def test_a_renewal_is_brought_up_at_ninety_sixty_and_thirty_days_with_one_
     await world.does(world.boss, contract(end=end, price_cents=120_000), contract("K2", end=end, status="draft"))
     stages = []
     for left in (91, 90, 89, 61, 60, 31, 30, 1):
-        noted = await scan_renewals(world.context, world.tenant_id, end - left * DAY)
+        noted = await world.tick(scan_renewals, end - left * DAY)
         stages.append((noted, (await world.row("contract", "K1")).renewal_stage_days))
-        assert await scan_renewals(world.context, world.tenant_id, end - left * DAY) == 0
+        assert await world.tick(scan_renewals, end - left * DAY) == 0
     assert stages == [(0, None), (1, 90), (0, 90), (0, 90), (1, 60), (0, 60), (1, 30), (0, 30)]
     deals = await world.rows("opportunity")
     deal = deals["K1.renewal"]
@@ -129,7 +129,7 @@ async def test_a_renewal_is_brought_up_at_ninety_sixty_and_thirty_days_with_one_
 
 async def test_a_contract_signed_late_begins_at_the_stage_that_it_is_in(world: World) -> None:
     await world.does(world.boss, contract(end=NOW + 200 * DAY))
-    assert await scan_renewals(world.context, world.tenant_id, NOW + 155 * DAY) == 1
+    assert await world.tick(scan_renewals, NOW + 155 * DAY) == 1
     assert (await world.row("contract", "K1")).renewal_stage_days == 60
 
 
@@ -141,7 +141,7 @@ async def test_a_won_renewal_is_the_next_contract_and_a_contract_nobody_renews_e
         create("entitlement", "E1", account="A1", contract="K1", type="repair", allowance=3),
         contract("K2", end=end),
     )
-    await scan_renewals(world.context, world.tenant_id, NOW)
+    await world.tick(scan_renewals, NOW)
     await world.does(world.boss, update("entitlement", "E1", 2**50), {"entity": "entitlement", "id": "E1", "inc": {"used": 2}})
     await world.does(world.boss, update("opportunity", "K1.renewal", 2**50, stage="won", amount_cents=110))
     following = await world.row("contract", "K1.next", status="active", start=end, renews="K1", price_cents=110)
@@ -153,7 +153,7 @@ async def test_a_won_renewal_is_the_next_contract_and_a_contract_nobody_renews_e
     await world.does(world.boss, update("opportunity", "K1.renewal", 2**50, name="Signed"))
     await world.quiet()
     assert len(await world.rows("contract")) == 3
-    assert await expire_contracts(world.context, world.tenant_id, end) == 1
+    assert await world.tick(expire_contracts, end) == 1
     assert (await world.row("contract", "K2")).status == "expired"
     assert (await world.row("contract", "K1")).status == "renewed"
     await world.does(world.office, order("W1", asset="M1"), order("W2", asset="M1", opened_at=end + DAY))

@@ -101,12 +101,15 @@ async def test_what_hours_tell(company: Company) -> None:
 async def test_what_cases_tell(company: Company) -> None:
     await customer(company)
     base = {"account": "A", "subject": "x", "opened_at": T}
-    promised = {"respond_by": T + HOUR, "resolve_by": T + 8 * HOUR}
+    promise = {"respond_s": HOUR // 1000, "resolve_s": 8 * HOUR // 1000}
+    await put(company, "service_level", "L", name="Standard", promises={"3": promise})
+    await put(company, "business_rule", "R", kind="service_level", version=1, body={"service_level": "L"})
     answered = {"responded_at": T + HOUR // 2, "status": "resolved"}
-    await put(company, "case", "C1", **base, **promised, **answered, resolved_at=T + 4 * HOUR, waited_ms=HOUR)
-    await put(company, "case", "C2", **base, **promised, **answered, resolved_at=T + 9 * HOUR)
-    await put(company, "case", "C3", **base, **promised)
-    await put(company, "case", "C4", **base, **promised, status="canceled")
+    await put(company, "case", "C1", **base, **answered, resolved_at=T + 4 * HOUR, waited_ms=HOUR)
+    await put(company, "case", "C2", **base, **answered, resolved_at=T + 9 * HOUR)
+    await put(company, "case", "C3", **base)
+    await put(company, "case", "C4", **base, status="canceled")
+    await company.rest()
     assert (await told(company, "mttr")).value == pytest.approx((3 + 9) / 2 * 3600)
     kept = await told(company, "sla-attainment", "priority")
     assert (kept.value, kept.n, [part.label for part in kept.by]) == (pytest.approx(1 / 3), 3, ["3"])

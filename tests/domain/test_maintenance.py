@@ -37,12 +37,12 @@ async def test_orders_with_their_steps_are_opened_ahead_once_and_the_horizon_mov
     start = ms(2030, 1, 1, 8)
     monthly = {"start": start, "recurrence": "FREQ=MONTHLY;BYMONTHDAY=1", "horizon_days": 40, "tasks": ["Look", "Clean"]}
     await world.does(world.office, plan(**monthly, skill="heating", duration_s=5400))
-    assert await open_orders(world.context, world.tenant_id, start - 45 * DAY) == 1
+    assert await world.tick(open_orders, start - 45 * DAY) == 1
     assert await orders_of(world) == []
     assert (await world.row("maintenance_plan", "N1")).opened_to == start
-    assert await open_orders(world.context, world.tenant_id, start - 41 * DAY) == 0
-    assert await open_orders(world.context, world.tenant_id, start - 40 * DAY) == 1
-    assert await open_orders(world.context, world.tenant_id, start - 40 * DAY) == 0
+    assert await world.tick(open_orders, start - 41 * DAY) == 0
+    assert await world.tick(open_orders, start - 40 * DAY) == 1
+    assert await world.tick(open_orders, start - 40 * DAY) == 0
     assert await orders_of(world) == ["N1.20300101"]
     order = await world.row("work_order", "N1.20300101")
     assert (order.type, order.skill, order.asset, order.due) == ("maintenance", "heating", "M1", start + 7 * DAY)
@@ -50,15 +50,15 @@ async def test_orders_with_their_steps_are_opened_ahead_once_and_the_horizon_mov
     assert (visit.earliest, visit.due, visit.duration_s) == (start, start + 7 * DAY, 5400)
     steps = [row for row in (await world.rows("work_order_task")).values() if row.work_order == order.id]
     assert [(step.title, step.position, step.required) for step in steps] == [("Look", 1, True), ("Clean", 2, True)]
-    await open_orders(world.context, world.tenant_id, start + 25 * DAY)
+    await world.tick(open_orders, start + 25 * DAY)
     assert await orders_of(world) == ["N1.20300101", "N1.20300201", "N1.20300301"]
 
 
 async def test_weeks_that_nobody_looked_are_made_up_for(world: World) -> None:
     start = ms(2030, 1, 7, 8)
     await world.does(world.office, plan(start=start, recurrence="FREQ=WEEKLY", horizon_days=7))
-    await open_orders(world.context, world.tenant_id, start - 10 * DAY)
-    await open_orders(world.context, world.tenant_id, start + 15 * DAY)
+    await world.tick(open_orders, start - 10 * DAY)
+    await world.tick(open_orders, start + 15 * DAY)
     assert await orders_of(world) == ["N1.20300107", "N1.20300114", "N1.20300121", "N1.20300128"]
 
 
@@ -70,7 +70,7 @@ async def test_a_plan_keeps_local_time_when_the_clocks_change(world: World) -> N
         create("contract", "K1", account="A1", name="Care", start=0, end=ms(2040, 1, 1), service_level="L", status="active"),
         plan(contract="K1", start=ms(2030, 3, 25, 8, zone=BERLIN), recurrence="FREQ=WEEKLY;COUNT=2", horizon_days=30),
     )
-    await open_orders(world.context, world.tenant_id, ms(2030, 3, 20))
+    await world.tick(open_orders, ms(2030, 3, 20))
     visits = await world.rows("appointment")
     starts = [visits[f"N1.{day}.visit"].earliest for day in ("20300325", "20300401")]
     assert starts == [ms(2030, 3, 25, 7), ms(2030, 4, 1, 6)], "08:00 in winter and 08:00 in summer"
@@ -80,19 +80,19 @@ async def test_a_plan_keeps_local_time_when_the_clocks_change(world: World) -> N
 async def test_a_plan_that_is_off_stops_and_one_taken_up_again_counts_from_now(world: World) -> None:
     start = ms(2030, 1, 1, 8)
     await world.does(world.office, plan(start=start, recurrence="FREQ=DAILY", horizon_days=1))
-    await open_orders(world.context, world.tenant_id, start - HOUR)
+    await world.tick(open_orders, start - HOUR)
     await world.does(world.office, update("maintenance_plan", "N1", 2**50, active=False))
     await world.row("maintenance_plan", "N1", opened_to=None)
-    assert await open_orders(world.context, world.tenant_id, start + 5 * DAY) == 0
+    assert await world.tick(open_orders, start + 5 * DAY) == 0
     await world.does(world.office, update("maintenance_plan", "N1", 2**50, active=True))
     await world.quiet()
-    await open_orders(world.context, world.tenant_id, start + 10 * DAY + HOUR)
+    await world.tick(open_orders, start + 10 * DAY + HOUR)
     assert await orders_of(world) == ["N1.20300101", "N1.20300112"]
     await world.does(world.office, update("maintenance_plan", "N1", 2**50, recurrence="FREQ=WEEKLY;BYDAY=MO"))
     await world.row("maintenance_plan", "N1", opened_to=None)
     await world.does(world.office, update("maintenance_plan", "N1", 2**50, horizon_days=5))
     await world.quiet()
-    await open_orders(world.context, world.tenant_id, start + 10 * DAY + HOUR)
+    await world.tick(open_orders, start + 10 * DAY + HOUR)
     assert await orders_of(world) == ["N1.20300101", "N1.20300112", "N1.20300114"]
 
 
@@ -118,9 +118,9 @@ async def test_a_recurrence_that_cannot_be_is_refused_at_the_door(world: World, 
 
 async def test_a_recurrence_that_never_comes_true_ends_at_once(world: World) -> None:
     await world.does(world.office, plan(start=NOW, recurrence="FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=30"))
-    assert await open_orders(world.context, world.tenant_id, NOW) == 1
+    assert await world.tick(open_orders, NOW) == 1
     assert (await world.row("maintenance_plan", "N1")).opened_to == NEVER
-    assert await open_orders(world.context, world.tenant_id, NOW) == 0
+    assert await world.tick(open_orders, NOW) == 0
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
 """What the server does of its own accord, and what the office does with what waits for it."""
 
+import asyncio
+
+import pytest
 from conftest import Company
 from wire import BareDevice, create, update
 
+from server import rules
 from server.author import create as product
 from server.author import write
 from server.domain.visits import slide_window
 from server.door import RULED
-from server.rules import RULES
-from sync.protocol import OutcomeKind
+from server.rules import RULES, Rules, tick
+from server.storage.office import Tenant
+from sync.protocol import Change, OutcomeKind
 
 DAY_MS = 86_400_000
 LOOKS = 500
@@ -95,18 +100,45 @@ async def test_a_balance_below_zero_calls_for_a_count_once(company: Company) -> 
     assert len(await rows(company, "stock_count")) == 1
 
 
+async def test_a_sweep_lets_the_clocks_look_and_a_clock_with_a_fault_holds_up_no_other(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sweeper of the tests' own server sleeps a day; this one is another process."""
+
+    async def broken(_tenant: Tenant, _now_ms: int) -> list[list[Change]]:
+        raise LookupError("a fault")
+
+    async def only_this() -> dict[str, int]:
+        return {"company": company.tenant_id}
+
+    _, first, _ = await crew(company)
+    monkeypatch.setattr(rules, "CLOCKS", (broken, *rules.CLOCKS))
+    monkeypatch.setattr(company.context.office, "tenants", only_this)
+    monkeypatch.setattr(company.context, "now_ms", lambda: 400 * DAY_MS)
+    sweeping = asyncio.create_task(Rules(company.context).run())
+    try:
+        for _ in range(LOOKS):
+            await first.pull()
+            if ("work_order", "W1") not in first.records:
+                break
+        else:
+            raise AssertionError("the clock of the window of days did not look")
+    finally:
+        sweeping.cancel()
+
+
 async def test_the_window_of_days_slides_over_what_devices_hold(company: Company) -> None:
     office, first, _ = await crew(company)
     await first.pull()
     assert ("work_order", "W1") in first.records
-    await slide_window(company.context, company.tenant_id, 400 * DAY_MS)
+    await tick(company.context, [slide_window], company.tenant_id, 400 * DAY_MS)
     await first.pull()
     assert ("work_order", "W1") not in first.records
     now = 400 * DAY_MS
     await office.pull()
     moved = await office.push(update("appointment", "P1", 2**50, planned_start=now + DAY_MS))
     assert moved.kind is OutcomeKind.APPLIED
-    await slide_window(company.context, company.tenant_id, now)
+    await tick(company.context, [slide_window], company.tenant_id, now)
     await first.pull()
     assert ("work_order", "W1") in first.records
 
