@@ -9,6 +9,8 @@ from typing import Final
 
 import msgspec
 
+from server.storage.pipeline import OPEN_DEALS, PAST_MONTHS
+
 DAY_MS: Final = 86_400_000
 ON_TIME_MS: Final = 15 * 60_000
 """How late an arrival may be and still be as planned, where no window was promised."""
@@ -214,6 +216,26 @@ KPIS: Final[Mapping[str, Kpi]] = {
             source=_CLOSED,
             value="avg((stage = 'won')::int)",
             groups={"owner": "owner", "product": "product_name", "month": _month("ended_at")},
+        ),
+        Kpi(
+            name="weighted-forecast",
+            title="Weighted forecast",
+            unit="cents",
+            formula="amount × chance of its stage (the share won of the closed ones that reached it), summed over the open "
+            "opportunities that should close in the period or are undated",
+            source=OPEN_DEALS,
+            value="sum(worth * chance)",
+            groups={"owner": "owner", "product": "product_name", "month": _month("close_on")},
+        ),
+        Kpi(
+            name="forecast-accuracy",
+            title="Accuracy of the weighted forecast",
+            unit="share",
+            formula="1 − what the forecasts of the period's months were off by / what was won, of the opportunities open at a "
+            "month's first moment and closed in it, forecast by what was known then",
+            source=PAST_MONTHS,
+            value="1 - sum(abs(forecast_cents - won_cents))::float8 / nullif(sum(won_cents), 0)",
+            groups={"month": _month("at_ms")},
         ),
         Kpi(
             name="sales-cycle",

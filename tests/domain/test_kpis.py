@@ -1,7 +1,7 @@
 """Each figure against its formula, computed here from what was written; and the page that tells the formulae."""
 
 import csv
-from datetime import date
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,8 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from server.author import create, update, write
+from server.domain.forecast import Deal, learn
+from server.forecasting import deals_of
 from server.intake.presets import PRESETS
 from server.intake.run import Importer
 from server.kpis import Figure, Period, figure, page, worth
@@ -18,6 +20,7 @@ from server.problems import ProblemError
 from server.storage.kpis import KPIS
 from server.storage.tables import rule_event
 from server.tenants import create_tenant
+from sync.entities.flows import Stage
 from tests.conftest import Company
 
 ROOT = Path(__file__).parents[2]
@@ -43,6 +46,10 @@ async def customer(company: Company) -> None:
     await put(company, "site", "S", account="A", name="Works")
     for name in ("T1", "T2"):
         await put(company, "technician", name, name=name)
+
+
+def ms(day: date) -> int:
+    return int(datetime.combine(day, time(), UTC).timestamp() * 1000)
 
 
 def times(**at: int) -> list[dict[str, Any]]:
@@ -153,6 +160,36 @@ async def test_what_sales_tell(company: Company) -> None:
     assert [part.label for part in conversion.by] == ["2026-09"]
     async with company.context.office.of(company.tenant_id) as tenant:
         assert await worth(tenant, Period()) == [], "too few accounts for a model"
+
+
+async def test_what_open_deals_should_bring_and_how_well_that_was_known(company: Company) -> None:
+    """Months are told by their first moment: June and July of 2026 here."""
+    june, july = (ms(date(2026, month, 1)) for month in (6, 7))
+    await put(company, "product", "X", sku="X", name="Pump")
+    closed = {"opened_on": june - 60 * DAY, "product": "X"}
+    for at, stage in enumerate(("won", "won", "lost")):  # May: all that June can go by
+        await put(company, "opportunity", f"M{at}", name="x", stage=stage, closed_at=june - 20 * DAY, amount_cents=10_000, **closed)
+    for at, (stage, cents) in enumerate((("won", 9_000), ("lost", 0))):
+        await put(company, "opportunity", f"J{at}", name="x", stage=stage, closed_at=june + 9 * DAY, amount_cents=cents, **closed)
+    surprise = {"opened_on": june + DAY, "closed_at": june + 2 * DAY}
+    await put(company, "opportunity", "S", name="opened and won within June", stage="won", amount_cents=70_000, **surprise)
+    overall = (2 + 1) / (3 + 2)
+    chance = (2 + 10 * overall) / (3 + 10)
+    accuracy = await told(company, "forecast-accuracy", "month", Period(june, july))
+    assert accuracy.value == pytest.approx(1 - abs(2 * chance * 10_000 - 9_000) / 9_000)
+    assert [part.label for part in accuracy.by] == ["2026-06"]
+
+    later = {"name": "x", "stage": "quoted", "product": "X", "opened_on": june}
+    await put(company, "opportunity", "O1", **later, amount_cents=50_000, close_on=july + DAY)
+    await put(company, "opportunity", "O2", **later, close_on=july + 2 * DAY)
+    await put(company, "opportunity", "O3", **later, amount_cents=1_000, close_on=july + 90 * DAY)
+    found = await told(company, "weighted-forecast", "product", Period(july, july + 30 * DAY))
+    async with company.context.office.of(company.tenant_id) as tenant:
+        learned = learn(await deals_of(tenant), july)
+    assert learned.worth(Deal("", "", "X", Stage.QUOTED, 0, 0)) == pytest.approx((10_000 + 10_000 + 9_000) / 3)
+    expected = learned.rates[Stage.QUOTED] * (50_000 + (10_000 + 10_000 + 9_000) / 3)
+    assert (found.value, found.n) == (pytest.approx(expected), 2)
+    assert [(part.label, part.n) for part in found.by] == [("Pump", 2)]
 
 
 async def test_a_figure_that_rests_on_nothing_is_null_and_a_strange_one_is_named(company: Company) -> None:
