@@ -196,7 +196,7 @@ def device_list(tenant: TenantName, *, as_json: Json = False) -> None:
 
     async def work(context: Context) -> list[dict[str, object]]:
         async with context.office.of(await tenant_id_of(context, tenant)) as rows:
-            return [dict(row._mapping) for row in await rows.devices()]  # noqa: SLF001  # public in SQLAlchemy
+            return [row._asdict() for row in await rows.devices()]
 
     rows = inside(work)
     if as_json:
@@ -225,9 +225,9 @@ def device_show(
     row, parked, exchanges = inside(work)
     if as_json:
         shown = {
-            "device": dict(row._mapping),  # noqa: SLF001  # public in SQLAlchemy
+            "device": row._asdict(),
             "parked": [{"n": one.n, "reasons": one.reasons} for one in parked],
-            "exchanges": [dict(one._mapping) for one in exchanges],  # noqa: SLF001  # public in SQLAlchemy
+            "exchanges": [one._asdict() for one in exchanges],
         }
         typer.echo(msgspec.json.encode(shown).decode())
         return

@@ -12,28 +12,15 @@ import sqlalchemy.exc
 from litestar import Litestar, Response, get, post
 from litestar.exceptions import HTTPException
 
-from server import (
-    attachment_routes,
-    campaign_routes,
-    customer_routes,
-    events,
-    intake_routes,
-    kpi_routes,
-    lead_routes,
-    notification_routes,
-    office_routes,
-    openapi,
-    plan_routes,
-    record_routes,
-    sales_routes,
-    service_routes,
-)
+from server import openapi
 from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
 from server.devices import enrol as spend_code
 from server.exchange import exchange
 from server.problems import MEDIA_TYPE, ProblemError, malformed
+from server.routes import ROUTES
+from server.routes.attachments import router as attachment_router
 from server.storage import statements
 from server.web import JSON, AnyRequest, answer, answer_json, body_of, context_of
 from sync.codec import refusal
@@ -177,19 +164,8 @@ def create_app(
     return Litestar(
         [
             *(sync_route, enrol_route, renew_route, schema_route, health_route),
-            *office_routes.ROUTES,
-            *plan_routes.ROUTES,
-            *record_routes.ROUTES,
-            *notification_routes.ROUTES,
-            *customer_routes.ROUTES,
-            *campaign_routes.ROUTES,
-            *events.ROUTES,
-            *intake_routes.ROUTES,
-            *kpi_routes.ROUTES,
-            *lead_routes.ROUTES,
-            *sales_routes.ROUTES,
-            *service_routes.ROUTES,
-            *([attachment_routes.router()] if attachments else []),
+            *ROUTES,
+            *([attachment_router()] if attachments else []),
         ],
         lifespan=[lifespan],
         exception_handlers={Exception: _problem, HTTPException: _problem},

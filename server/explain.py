@@ -97,7 +97,7 @@ async def explain(tenant: Tenant, device_id: str, entity: str, record_id: str) -
         ways=ways,
         fields=tuple(_stories(entity, msgspec.json.decode(row.body), versions, names)),
         pushes=tuple(_pushes(pushes, record_id, names)),
-        conflicts=tuple(dict(one._mapping) for one in await tenant.conflicts_of(entity, record_id)),  # noqa: SLF001  # public in SQLAlchemy
+        conflicts=tuple(one._asdict() for one in await tenant.conflicts_of(entity, record_id)),
     )
 
 

@@ -238,7 +238,7 @@ async def figures(tenant: Tenant, campaign_id: str) -> dict[str, Any]:
         )
     ).one()
     return {
-        **dict(counts._mapping),  # noqa: SLF001  # public in SQLAlchemy
+        **counts._asdict(),
         "responses": {row[0]: row[1] for row in answers},
         "leads": leads,
         "won": won[0],

@@ -28,7 +28,7 @@ async def find(tenant: Tenant, text: str = "", product: str | None = None, sympt
     """Published articles that have all words of `text` and any word of `symptom`, for the product or for none in particular."""
     found = []
     for row in await search.articles(tenant, text, symptom):
-        article = msgspec.convert(_fields(row._mapping), KnowledgeArticle)  # noqa: SLF001  # public in SQLAlchemy
+        article = msgspec.convert(_fields(row._asdict()), KnowledgeArticle)
         worth = article.worth(row.rank, product)
         helpful = sum(one.helpful for one in article.feedback)
         about = (row.id, article.title, row.excerpt, article.products, article.symptoms, helpful, len(article.feedback) - helpful)

@@ -95,7 +95,7 @@ async def test_what_a_rep_may_give_is_a_rule_of_the_house_and_the_phone_knows_it
     await shop(field)
     rita = await field.rep("Rita")
     await rule(field, "quote_approval", 1, {"limit_pct": {"rep": 2}})
-    assert await tick(field.company.context, [tell_limits], field.company.tenant_id, field.clock()) == 1
+    assert await tick(field.company.context, [tell_limits], field.company.tenant_id, field.clock()) == 2, "profiles"
     quote = offer(field, rita, await deal(field, rita), discount_pct=5)
     profile = rita.see(Profile, rita.user)
     assert profile is not None

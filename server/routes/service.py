@@ -8,7 +8,6 @@ from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
 
-from server import survey_routes
 from server.author import write_for
 from server.devices import Admitted
 from server.domain.cases import NewOrder, Unplaced, order_for
@@ -132,5 +131,4 @@ ROUTES: Final[list[HTTPRouteHandler]] = [
     readings_route,
     knowledge_route,
     order_knowledge_route,
-    *survey_routes.ROUTES,
 ]

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import msgspec
+import sqlalchemy as sa
 from litestar import Response, delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath, FromQuery
@@ -56,8 +57,8 @@ def _place(before: str) -> tuple[int, str] | None:
     return int(at), message_id
 
 
-def _shown(row: Any) -> dict[str, Any]:
-    fields = dict(row._mapping)  # noqa: SLF001  # public in SQLAlchemy
+def _shown(row: sa.Row[Any]) -> dict[str, Any]:
+    fields = row._asdict()
     del fields["tenant_id"]
     return fields
 

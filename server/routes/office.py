@@ -23,7 +23,7 @@ async def devices_route(request: AnyRequest) -> Response[bytes]:
     """Every device, and how many commits it has not seen yet."""
     device = await admitted(request)
     async with context_of(request).office.of(device.tenant_id) as tenant:
-        rows = [dict(row._mapping) for row in await tenant.devices()]  # noqa: SLF001  # public in SQLAlchemy
+        rows = [row._asdict() for row in await tenant.devices()]
     return answer_json(request, rows)
 
 
@@ -75,7 +75,7 @@ async def board_route(request: AnyRequest) -> Response[bytes]:
     await request.app.state.board.write()
     async with context_of(request).office.of(device.tenant_id) as tenant:
         rows, rules_due = await tenant.unseen(), await tenant.rules_due()
-    unseen = [dict(row._mapping) for row in rows]  # noqa: SLF001  # public in SQLAlchemy
+    unseen = [row._asdict() for row in rows]
     return answer_json(request, {"unseen": unseen, "rules_due": rules_due})
 
 
