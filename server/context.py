@@ -6,21 +6,22 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
+from typing import Final
 
 import procrastinate
 
 from server.devices import Gate
 from server.door import Door
-from server.plan_request import PlanLimits
-from server.roads import Roads
-from server.settings import Outgoing, Settings
+from server.roads import Roads, service_of
+from server.settings import Settings
 from server.storage import embedded
 from server.storage.migrate import migrate
 from server.storage.office import Office
 from server.storage.pool import Pool
 from server.wakeups import Wakeups
 from sync.ids import RANDOM_BYTES, ulid
+
+_USUAL: Final = Settings()
 
 
 def wall_clock_ms() -> int:
@@ -35,14 +36,15 @@ class Context:
         pool: Pool,
         office: Office,
         jobs: procrastinate.App,
+        settings: Settings = _USUAL,
         *,
         now_ms: Callable[[], int] = wall_clock_ms,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
         self.gate, self.door = Gate(pool), Door(pool)
-        self.plan_limits, self.outgoing = PlanLimits(), Outgoing()
-        self.roads = Roads(None, Path("unused"), now_ms)
+        self.plan_limits, self.outgoing = settings.plan_limits, settings.outgoing
+        self.roads = Roads(service_of(settings.roads), settings.home / "travel.sqlite", now_ms)
         self.server_turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By tenant, whose turn it is to write as the server (`server.author`)."""
         self.wakeups = Wakeups(pool)
@@ -58,8 +60,8 @@ def database_url(settings: Settings) -> str:
 
 
 @asynccontextmanager
-async def opened(url: str, *, connections: int = 8, migrated: bool = False) -> AsyncIterator[Context]:
-    """Connections to a database that is brought to today's schema first."""
+async def opened(url: str, settings: Settings = _USUAL, *, connections: int = 8, migrated: bool = False) -> AsyncIterator[Context]:
+    """Connections to a database that is brought to today's schema first. Raises ValueError naming a setting that makes no sense."""
     if not migrated:
         migrate(url)
     pool = await Pool().open(url, connections)
@@ -67,7 +69,7 @@ async def opened(url: str, *, connections: int = 8, migrated: bool = False) -> A
     jobs = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=0, max_size=2))
     try:
         async with jobs.open_async():
-            context = Context(pool, office, jobs)
+            context = Context(pool, office, jobs, settings)
             async with context.wakeups.across(url):
                 yield context
     finally:

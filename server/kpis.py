@@ -6,6 +6,7 @@ The model is BG/NBD for how often and for how long (Fader, Hardie and Lee 2005) 
 
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -88,6 +89,7 @@ def _expected(bought: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> lis
     try:
         import pandas as pd  # noqa: PLC0415  # heavy, and an extra: `truckroll[clv]`
         from lifetimes import BetaGeoFitter, GammaGammaFitter  # noqa: PLC0415
+        from lifetimes.utils import ConvergenceError  # noqa: PLC0415
     except ImportError as error:
         raise ProblemError(501, "The model is not installed", "install truckroll[clv]", rule="not_installed") from error
     if not bought:
@@ -98,8 +100,8 @@ def _expected(bought: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> lis
     if len(again) < LEAST_ACCOUNTS:
         return []
     scale = float(again.monetary_value.mean())  # the optimiser wants numbers near one
-    buying = _fitted(BetaGeoFitter, table.frequency, table.recency, table["T"])
-    spending = _fitted(GammaGammaFitter, again.frequency, again.monetary_value / scale)
+    buying = _fitted(BetaGeoFitter, ConvergenceError, table.frequency, table.recency, table["T"])
+    spending = _fitted(GammaGammaFitter, ConvergenceError, again.frequency, again.monetary_value / scale)
     alive = buying.conditional_probability_alive(table.frequency, table.recency, table["T"])
     a_visit = spending.conditional_expected_average_profit(table.frequency, table.monetary_value / scale) * scale
     visits = buying.conditional_expected_number_of_purchases_up_to_time(CLV_DAYS, table.frequency, table.recency, table["T"])
@@ -112,17 +114,12 @@ def _expected(bought: Sequence[tuple[str, Sequence[int], Sequence[int]]]) -> lis
     return sorted(found, key=lambda one: (-one.value_cents, one.account))
 
 
-def _fitted(fitter: Any, *columns: Any) -> Any:
+def _fitted(fitter: Any, unsettled: type[Exception], *columns: Any) -> Any:
     """The model fitted, held back as little as it takes to settle. Raises ProblemError when it never does."""
     for penalty in (0.001, 0.01, 0.1, 1.0):
         model = fitter(penalizer_coef=penalty)
-        try:
-            model.fit(*columns)
-        except Exception as error:  # the package's own class, which an extra must not make us import at the top
-            if type(error).__name__ != "ConvergenceError":
-                raise
-        else:
-            return model
+        with suppress(unsettled):
+            return model.fit(*columns)
     raise ProblemError(422, "The model does not fit these sales", "try another period", rule="no_fit")
 
 

@@ -19,11 +19,11 @@ from server.app import create_app
 from server.attachments import Attachments
 from server.context import Context, database_url, opened
 from server.courier import running_courier
-from server.geocoding import geocoder_of, geocoding
+from server.geocoding import Geocoder, geocoder_of, geocoding
 from server.jobs import register, run_worker
-from server.roads import Roads, service_of
+from server.roads import service_of
 from server.rules import SWEEP_S, Rules
-from server.settings import Outgoing, Settings
+from server.settings import Settings
 from server.storage.blobs import Blobs
 from server.storage.migrate import migrate
 from server.wakeups import Wakeups
@@ -59,9 +59,8 @@ async def running_rules(
 
 
 @asynccontextmanager
-async def at_work(context: Context, outgoing: Outgoing) -> AsyncIterator[None]:
+async def at_work(context: Context) -> AsyncIterator[None]:
     """Rules, and a courier that takes what they have to say out of the house."""
-    context.outgoing = outgoing
     async with running_courier(context) as courier, running_rules(context, courier.note):
         yield
 
@@ -69,13 +68,12 @@ async def at_work(context: Context, outgoing: Outgoing) -> AsyncIterator[None]:
 async def serve(settings: Settings, *, with_worker: bool = True) -> None:
     """Serve until SIGINT or SIGTERM. The embedded database is started if no other is named."""
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn ends by it, then raises it again: what follows must still run
-    service_of(settings.roads), geocoder_of(settings.geocoder, settings.home)  # a wrong address ends this process, not its worker
+    service_of(settings.roads), _geocoder(settings)  # a wrong address ends this process, not its worker
     url = database_url(settings)
     migrate(url)
     worker = await _start_worker(url) if with_worker else None
     try:
-        async with opened(url, connections=settings.connections, migrated=True) as context, at_work(context, settings.outgoing):
-            context.plan_limits = settings.plan_limits
+        async with opened(url, settings, connections=settings.connections, migrated=True) as context, at_work(context):
             app = create_app(context, max_body_bytes=settings.max_body_bytes, attachments=_attachments(context, settings))
             config = uvicorn.Config(
                 app,
@@ -101,6 +99,10 @@ def _attachments(context: Context, settings: Settings) -> Attachments:
     return Attachments(context, blobs, settings.home.resolve() / "uploads", max_bytes=settings.max_attachment_bytes)
 
 
+def _geocoder(settings: Settings) -> Geocoder | None:
+    return geocoder_of(settings.geocoder, settings.home / "addresses.sqlite")
+
+
 async def _start_worker(url: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(sys.executable, "-m", "server.serve", url)
 
@@ -108,15 +110,14 @@ async def _start_worker(url: str) -> asyncio.subprocess.Process:
 async def work(url: str) -> None:
     """Work on jobs until SIGINT or SIGTERM."""
     settings = Settings.read(os.environ)
-    service, geocoder = service_of(settings.roads), geocoder_of(settings.geocoder, settings.home / "addresses.sqlite")
+    geocoder = _geocoder(settings)
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()  # the first plan need not wait for the compiler
-    async with opened(url, connections=4, migrated=True) as context:
-        context.roads = Roads(service, settings.home / "travel.sqlite", context.now_ms)
+    async with opened(url, settings, connections=4, migrated=True) as context:
         register(context.jobs)
         task = asyncio.create_task(run_worker(context))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        async with at_work(context, Outgoing.read(os.environ)), geocoding(context, geocoder):
+        async with at_work(context), geocoding(context, geocoder):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 

@@ -10,6 +10,7 @@ from dispatch import Plan
 from dispatch.booking import Slot, slots
 from server.author import create, update, write
 from server.context import Context
+from server.domain.look import look
 from server.plan_request import PlanRequest
 from server.planning import load_day
 from server.problems import ProblemError
@@ -83,6 +84,9 @@ class _Asked(msgspec.Struct, frozen=True):
     day: Day
 
 
+_CAME_TO_NOTHING: Final = (AppointmentStatus.CANCELED, AppointmentStatus.CANNOT_COMPLETE)
+
+
 async def offered(context: Context, tenant_id: int, lead: Lead, asked: SlotRequest) -> list[Offered]:
     """The windows of the owner's shifts in which the visit can be made, in order of time; the end of one begins the next."""
     question_ = await _asked(context, tenant_id, lead, asked)
@@ -99,11 +103,17 @@ async def book(context: Context, tenant_id: int, held: Held, lead: Lead, asked: 
 
     Raises a problem if the window has gone meanwhile, or the lead has a visit already.
     """
+    async with context.office.of(tenant_id) as tenant:
+        standing = await look(tenant, "appointment", lead.visit)
+        made = await tenant.count("work_order", [projections["work_order"].c.lead == held.id])
+    if standing is not None and standing.get("status") not in _CAME_TO_NOTHING:
+        raise ProblemError(409, "The lead has a visit", standing.id, field="visit", rule="booked")
     found = await _asked(context, tenant_id, lead, asked)
     graded = await asyncio.to_thread(_graded, found.day, [(0, (asked.end_ms - asked.start_ms) // 1000 - 1)])
     if not graded:
         raise ProblemError(409, "The window is taken", "nothing fits there any more; ask for others", rule="slot_gone")
-    order, visit = f"{held.id}.visit", f"{held.id}.visit.1"
+    order = f"{held.id}.visit{made or ''}"
+    visit = f"{order}.1"
     fields = {"account": found.account, "site": lead.site, "lead": held.id, "type": "sales_visit", "subject": lead.need[:190]}
     planned = {
         "technician": found.rep,

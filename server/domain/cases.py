@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from server.author import create, update
 from server.domain import contracts, rulebook
 from server.domain.bodies import DefaultLevel, Escalations
-from server.domain.business_hours import ALWAYS, Hours, Misread, NeverOpen, add_business_time, business_time_between, hours_of
+from server.domain.business_hours import ALWAYS, Hours, NeverOpen, add_business_time, business_time_between
 from server.domain.event import Clock, Event, Rules
-from server.domain.look import Seen, look
+from server.domain.look import Seen, hours_by_id, look
 from server.storage.office import Tenant
 from server.storage.tables import projections
 from sync.entities.flows import AppointmentStatus, CaseStatus, WorkOrderStatus
@@ -68,15 +68,6 @@ async def terms_of(tenant: Tenant, case: Seen, now_ms: int) -> Terms:
     if promise is None:
         return Terms(contract_id, hours)
     return Terms(contract_id, hours, promise["respond_s"] * 1000, promise["resolve_s"] * 1000)
-
-
-async def hours_by_id(tenant: Tenant, hours_id: str | None) -> Hours:
-    """The hours of a record; always open if there is none, or if it cannot be read."""
-    seen = await look(tenant, "business_hours", hours_id)
-    try:
-        return hours_of(seen.fields) if seen else ALWAYS
-    except Misread:
-        return ALWAYS
 
 
 def opened_ms(case: Seen) -> int:

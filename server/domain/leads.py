@@ -8,6 +8,7 @@ import msgspec
 from server.author import update
 from server.domain import rulebook
 from server.domain.event import Clock, Event, Rules
+from server.domain.look import hours_by_id
 from server.domain.matching import (
     ContactMatching,
     LeadMatching,
@@ -137,7 +138,8 @@ async def route_lead(event: Event) -> Iterable[Change]:
     if _status(lead) != LeadStatus.CAPTURED or lead.get("routed_at"):
         return ()
     number, rule = await rulebook.in_force(tenant, ROUTING, RoutingRule, event.now_ms)
-    clock = {"routed_at": event.now_ms, "respond_by": respond_by_ms(rule, lead, event.now_ms)}
+    hours = await hours_by_id(tenant, rule.business_hours)
+    clock = {"routed_at": event.now_ms, "respond_by": respond_by_ms(rule, hours, lead, event.now_ms)}
     if lead.get("owner"):
         return (update("lead", event.id, event.seq, **clock, routing_reason="given by hand"),)
     territory = await _territory(tenant, lead)
@@ -207,7 +209,8 @@ async def _passed_on(tenant: Tenant, rule: RoutingRule, number: int, held: Held,
     if len(passed) < rule.passes:
         chosen = await _choose(tenant, rule, lead, lead.get("territory") or await _territory(tenant, lead), now_ms, passed)
     if chosen.owner is not None:
-        words, due = f"{chosen.words} (rule {number})", respond_by_ms(rule, lead, now_ms)
+        hours = await hours_by_id(tenant, rule.business_hours)
+        words, due = f"{chosen.words} (rule {number})", respond_by_ms(rule, hours, lead, now_ms)
         return update("lead", held.id, held.seq, owner=chosen.owner, passed_by=passed, respond_by=due, routing_reason=words)
     manager = await _manager(tenant, owner)
     words = f"{chosen.words}: {'it is the manager’s' if manager else 'there is no manager'} (rule {number})"

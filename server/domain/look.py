@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from server.domain.business_hours import ALWAYS, Hours, Misread, hours_of
 from server.storage.office import Tenant
 from sync.clock import wall_ms
 from sync.codec import decode_versions
@@ -48,3 +49,12 @@ async def look(tenant: Tenant, entity: str, record_id: str | None) -> Seen | Non
     if row is None or row.deleted:
         return None
     return Seen(entity, row.id, row.seq, msgspec.json.decode(row.body), decode_versions(row.ver, row.seq)[0])
+
+
+async def hours_by_id(tenant: Tenant, hours_id: str | None) -> Hours:
+    """The hours of a record; always open if there is none, or if it cannot be read."""
+    seen = await look(tenant, "business_hours", hours_id)
+    try:
+        return hours_of(seen.fields) if seen else ALWAYS
+    except Misread:
+        return ALWAYS

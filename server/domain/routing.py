@@ -6,17 +6,21 @@ from typing import Final
 
 import msgspec
 
+from server.domain.business_hours import Hours, NeverOpen, add_business_time
+
 HOUR_S: Final = 3600
 _TOLD: Final = 4
 
 
 class RoutingRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The business rule "lead_routing". `respond_s` is how soon the first contact should be, by urgency; after `passes` people have
-    let that pass, the lead goes to the manager. `skills` names the skill that selling a product family takes, if not the family."""
+    """The business rule "lead_routing". `respond_s` is how soon the first contact should be, by urgency, counted in the
+    `business_hours` of that id, or round the clock; after `passes` people have let that pass, the lead goes to the manager.
+    `skills` names the skill that selling a product family takes, if not the family."""
 
     respond_s: dict[str, int] = msgspec.field(
         default_factory=lambda: {"now": 2 * HOUR_S, "soon": 24 * HOUR_S, "someday": 72 * HOUR_S}
     )
+    business_hours: str | None = None
     passes: int = 2
     skills: dict[str, str] = {}
 
@@ -64,9 +68,13 @@ def choose(sellers: Sequence[Seller], territory: str, skill: str, passed_by: Ite
     return Choice(best.id, "; ".join([f"{best.name}: {', '.join([*why, load + more])}", *out[:_TOLD]]))
 
 
-def respond_by_ms(rule: RoutingRule, lead: Mapping[str, object], now_ms: int) -> int:
-    """When the first contact should have been at the latest."""
-    return now_ms + 1000 * rule.respond_s.get(str(lead.get("urgency", "soon")), 24 * HOUR_S)
+def respond_by_ms(rule: RoutingRule, hours: Hours, lead: Mapping[str, object], now_ms: int) -> int | None:
+    """When the first contact should have been at the latest; None if the business never opens."""
+    respond_s = rule.respond_s.get(str(lead.get("urgency", "soon")), 24 * HOUR_S)
+    try:
+        return add_business_time(hours, now_ms, 1000 * respond_s)
+    except NeverOpen:
+        return None
 
 
 def _day(at_ms: int | None) -> str:

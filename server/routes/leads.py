@@ -100,8 +100,6 @@ async def visit_route(request: AnyRequest, lead_id: FromPath[str]) -> Response[b
     context = context_of(request)
     async with context.office.of(device.tenant_id) as tenant:
         held, lead = await found_lead(tenant, device, lead_id)
-    if lead.visit is not None:
-        raise ProblemError(409, "The lead has a visit", lead.visit, field="visit", rule="booked")
     return answer_json(request, await book(context, device.tenant_id, held, lead, asked), 201)
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from server.domain.business_hours import ALWAYS, DAYS, hours_of
 from server.domain.leads import chase_leads
 from server.domain.routing import RoutingRule, Seller, choose, respond_by_ms
 from tests.domain.house import DAY_MS, HOUR_MS, NOW_MS, Clock, House
@@ -39,7 +40,11 @@ def test_presence_territory_skill_room_and_load_decide_in_this_order(
 
 
 def test_how_soon_goes_by_urgency() -> None:
-    assert respond_by_ms(RoutingRule(respond_s={"now": 60}), {"urgency": "now"}, 0) == 60_000
+    rule = RoutingRule(respond_s={"now": 60})
+    assert respond_by_ms(rule, ALWAYS, {"urgency": "now"}, 0) == 60_000
+    mornings = hours_of({"weekly": {day: [["08:00", "12:00"]] for day in DAYS}})
+    assert respond_by_ms(rule, mornings, {"urgency": "now"}, 0) == 8 * HOUR_MS + 60_000, "nobody calls at midnight"
+    assert respond_by_ms(rule, hours_of({}), {"urgency": "now"}, 0) is None, "a business that never opens promises nothing"
 
 
 async def team(house: House) -> tuple[BareDevice, BareDevice, dict[str, BareDevice]]:

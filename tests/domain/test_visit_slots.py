@@ -43,7 +43,7 @@ async def planned(house: House) -> tuple[BareDevice, BareDevice]:
 
 
 async def test_windows_are_offered_around_what_stands_and_one_is_booked(house: House) -> None:
-    _, rita = await planned(house)
+    desk, rita = await planned(house)
     days = {"start_ms": DAWN_MS, "end_ms": DAWN_MS + 2 * DAY_MS, "duration_s": 5400}
     status, told = await asked(rita, "GET", "/v1/leads/L1/slots", params=days)
     assert status == 200, told
@@ -65,6 +65,11 @@ async def test_windows_are_offered_around_what_stands_and_one_is_booked(house: H
     assert (await asked(rita, "POST", "/v1/leads/L1/visit", json=window))[1]["rule"] == "booked"
     status, told = await asked(rita, "GET", "/v1/leads/L1/slots", params=days)
     assert [(slot["start_ms"] - DAWN_MS) / HOUR_MS for slot in told["slots"]] == [32, 34], "what was booked is taken"
+    await house.does(desk, {"entity": "appointment", "id": visit.id, "base": 2**50, "set": {"status": "canceled"}})
+    status, again = await asked(rita, "POST", "/v1/leads/L1/visit", json=window)
+    assert status == 201, again
+    assert again["work_order"] != booked["work_order"]
+    assert (await house.rows("lead"))["L1"].visit == again["appointment"], "a visit that was called off can be made anew"
 
 
 async def test_what_is_missing_is_named(house: House) -> None:
