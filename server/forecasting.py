@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 import sqlalchemy as sa
 
-from server.domain.forecast import Backtest, Deal, Forecast, Funnel, added, backtest, forecast, funnel, learn, month_of
+from server.domain.forecast import Backtest, Deal, Forecast, Funnel, added, backtest, forecast, funnel, learn, month_of, rewound
 from server.storage.office import Tenant
 from server.storage.tables import projections
 from sync.entities.flows import Stage
@@ -74,11 +74,19 @@ def _deal(row: sa.Row[Any]) -> Deal | None:
 
 
 async def outlook(
-    tenant: Tenant, now_ms: int, period: tuple[int, int] | None = None, by: Grouping = "rep", owner: str | None = None
+    tenant: Tenant,
+    now_ms: int,
+    period: tuple[int, int] | None = None,
+    by: Grouping = "rep",
+    owner: str | None = None,
+    *,
+    looking_back: bool = False,
 ) -> Outlook:
-    """The forecast of a period, by default this month. Chances are learned from all deals, also when only one owner's are shown."""
+    """The forecast of a period, by default this month. Chances are learned from all deals, also when only one owner's are shown.
+    `looking_back`: by what was known at `now_ms`, a moment of the past."""
     start_ms, end_ms = period or month_of(now_ms)
     deals = await deals_of(tenant)
+    deals = rewound(deals, now_ms) if looking_back else deals
     learned = learn(deals, now_ms)
     people = await _people(tenant)
     mine = [deal for deal in deals if owner in (None, deal.owner)]

@@ -225,8 +225,12 @@ async def test_the_figures_of_a_real_pipeline(company: Company, database_url: st
     monkeypatch.setenv("DATABASE_URL", database_url)
     expected = {"win-rate": len(won) / len(closed), "sales-cycle": sum(days) / len(days)}
     for kpi, value in expected.items():
-        found = await figure_by_command(kpi, name)
+        found = await told_by_command("kpi", kpi, "--json", "--tenant", name)
         assert found["value"] == pytest.approx(value, rel=1e-12), kpi
+    october = await told_by_command("forecast", name, "--on", "2017-10-15", "--json")
+    before = sum(int(row["close_value"]) for row in won if "2017-10-01" <= row["close_date"] <= "2017-10-15")
+    assert october["forecast"]["total"]["forecast"]["won_cents"] == 100 * before
+    assert october["backtest"]["wape"] < october["backtest"]["naive_wape"], "it beats repeating the month before"
     async with company.context.office.of(tenant_id) as tenant:
         by_month = (await figure(tenant, "win-rate", Period(), "month")).by
         accounts = await worth(tenant, Period())
@@ -243,13 +247,13 @@ async def test_the_figures_of_a_real_pipeline(company: Company, database_url: st
     )
 
 
-async def figure_by_command(kpi: str, tenant: str) -> Any:
-    """What `truckroll kpi … --json` prints; in a thread, since the command runs a loop of its own."""
+async def told_by_command(*words: str) -> Any:
+    """What `truckroll …` prints; in a thread, since the command runs a loop of its own."""
     import asyncio
 
     from cli.main import app
 
-    answer = await asyncio.to_thread(CliRunner().invoke, app, ["kpi", kpi, "--json", "--tenant", tenant])
+    answer = await asyncio.to_thread(CliRunner().invoke, app, words)
     assert answer.exit_code == 0, answer.output
     return msgspec.json.decode(answer.stdout)
 
