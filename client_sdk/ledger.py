@@ -11,7 +11,8 @@ A first sync has a checkpoint for each group of scopes. Until the last group is 
 a record whose scope is still to come stays in the overlay.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ from client_sdk.errors import BadReply, NotFound
 from client_sdk.items import Key, OutboxState
 from client_sdk.replay import edits_of, keys_of, replay
 from client_sdk.store import Store
-from client_sdk.tables import Value, one, table_of
+from client_sdk.tables import EntityTable, Value, one, table_of
 from sync.clock import tick
 from sync.codec import decode_body, decode_transaction, encode_body
 from sync.digest import scope_digest
@@ -32,8 +33,25 @@ KEPT_DONE: Final = 5_000
 """How many of the last transactions stay in the file after their checkpoint, for a server restored from a backup."""
 
 _encode: Final = msgspec.json.Encoder().encode
-_page: Final = msgspec.json.Decoder(Page)
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class Arriving(WireRecord, frozen=True, array_like=True, gc=False):
+    """A whole record on its way into the file, where its body stays the bytes that came."""
+
+    fields: msgspec.Raw  # type: ignore[assignment]  # the same on the wire, not decoded
+
+
+class ArrivingPage(Page, frozen=True, omit_defaults=True):
+    whole: tuple[Arriving, ...] = ()
+
+
+class ArrivingReply(Reply, frozen=True, omit_defaults=True):
+    page: ArrivingPage | None = None
+
+
+reply: Final = msgspec.json.Decoder(ArrivingReply)
+_page: Final = msgspec.json.Decoder(ArrivingPage)
 
 
 def prepare(store: Store) -> None:
@@ -94,8 +112,8 @@ def _enqueue(store: Store, changes: tuple[Change, ...], label: str, now_ms: int)
         if after is None:
             store.hide(entity, [record_id])
         else:
-            row = table_of(spec).row(record_id, base.seq if base else 0, encode_body(after), after, pending=True)
-            store.show(entity, [row])
+            raw = encode_body(after)
+            store.show(entity, [table_of(spec).row(record_id, base.seq if base else 0, raw, pending=True)], [raw])
     return n, set(keys)
 
 
@@ -124,7 +142,7 @@ def discard(store: Store, n: int) -> None:
 # Replies ---------------------------------------------------------------------------------------------------------------------
 
 
-def receive(store: Store, reply: Reply, now_ms: int, *, compared: bool = False) -> set[Key]:
+def receive(store: Store, reply: ArrivingReply, now_ms: int, *, compared: bool = False) -> set[Key]:
     """Store a reply: its outcomes, and its page staged or, at a checkpoint, published. Returns the records that changed."""
     with store.write():
         before = store.device().before
@@ -196,12 +214,12 @@ def _settle(store: Store, outcome: Outcome) -> set[Key]:
     return store.untouch([outcome.n]) if parked else set()
 
 
-def _stage(store: Store, page: Page) -> None:
+def _stage(store: Store, page: ArrivingPage) -> None:
     records = len(page.whole) + len(page.delta) + len(page.gone)
     store.stage(_encode(page), page.cursor, records)
 
 
-def _publish(store: Store, last: Page) -> tuple[set[Key], set[Key]]:
+def _publish(store: Store, last: ArrivingPage) -> tuple[set[Key], set[Key]]:
     """Make all that was staged, and the last page, what the device shows: in the one transaction that moves the cursor.
 
     Returns the records that are shown already as they are now, and those that are to be refreshed.
@@ -223,7 +241,7 @@ def _publish(store: Store, last: Page) -> tuple[set[Key], set[Key]]:
     return shown - changed, changed
 
 
-def _apply(store: Store, page: Page, overlaid: frozenset[Key], shown: set[Key], changed: set[Key]) -> None:
+def _apply(store: Store, page: ArrivingPage, overlaid: frozenset[Key], shown: set[Key], changed: set[Key]) -> None:
     """Take a page over into the base records. Adds to `shown` what came whole and has no pending edits on top, since that can be
     shown at once, and to `changed` what is to be refreshed."""
     for scope in page.evict:
@@ -232,8 +250,8 @@ def _apply(store: Store, page: Page, overlaid: frozenset[Key], shown: set[Key], 
         changed |= store.drop_scope(scope)
         store.enter_scope(scope)
     _put(store, page.whole)
-    for record in page.whole:
-        key = (record.entity, record.id)
+    for came in page.whole:
+        key = (came.entity, came.id)
         if key in overlaid:
             changed.add(key)
         else:
@@ -248,29 +266,42 @@ def _apply(store: Store, page: Page, overlaid: frozenset[Key], shown: set[Key], 
         changed.add((gone.entity, gone.id))
 
 
-def _put(store: Store, records: Iterable[WireRecord]) -> None:
-    """Keep and show whole records; in the order of their keys, in which the tables are laid out."""
+def _put(store: Store, records: Iterable[Arriving]) -> None:
+    """Keep and show whole records; in the order of their keys, in which `base` is laid out."""
+    tables = {name: table_of(spec) for name, spec in store.registry.items()}
     base: list[tuple[str, str, str, int, bytes]] = []
-    shown: dict[str, list[tuple[Value, ...]]] = {}
-    for record in sorted(records, key=lambda record: (record.entity, record.id)):
-        raw = encode_body(record.fields)
-        base.append((record.entity, record.id, _scope_of(store, record), record.seq, raw))
-        spec = store.registry.get(record.entity)
-        if spec:
-            row = table_of(spec).row(record.id, record.seq, raw, record.fields, pending=False)
-            shown.setdefault(record.entity, []).append(row)
+    shown: dict[str, tuple[list[tuple[Value, ...]], list[bytes]]] = {name: ([], []) for name in tables}
+    for record in sorted(records, key=_place_of):
+        entity, record_id, seq, raw = record.entity, record.id, record.seq, bytes(record.fields)
+        table = tables.get(entity)
+        scope, values = _read(table, record, raw)
+        base.append((entity, record_id, scope, seq, raw))
+        if table:
+            rows, bodies = shown[entity]
+            rows.append((record_id, seq, False, None, *values))
+            bodies.append(raw)
     store.put_base(base)
-    for entity, rows in shown.items():
-        store.show(entity, rows)
+    for entity, (rows, bodies) in shown.items():
+        if rows:
+            store.show(entity, rows, bodies)
 
 
-def _scope_of(store: Store, record: WireRecord) -> str:
-    """'' while this version of the app does not know the entity; `prepare` finds the scope once it does."""
-    spec = store.registry.get(record.entity)
+_place_of: Final = attrgetter("entity", "id")
+
+
+def _read(table: EntityTable | None, record: Arriving, raw: bytes) -> tuple[str, Sequence[Value]]:
+    """A record's scope and the values of its columns. The scope is '' while this version of the app does not know the entity;
+    `prepare` finds it once it does."""
     try:
-        return spec.scope_of(record.id, record.fields) if spec else ""
+        if table is None:
+            decode_body(raw)
+            return "", ()
+        values = table.values(raw)
+        return table.scope(record.id, values), values
     except KeyError as error:
         raise BadReply(f"{record.entity} {record.id} came without {error}, which says what it is a part of") from error
+    except msgspec.DecodeError as error:
+        raise BadReply(f"{record.entity} {record.id} has no fields: {error}") from error
 
 
 def digests(store: Store) -> dict[str, str]:
@@ -300,7 +331,7 @@ def refresh(store: Store, keys: Iterable[Key]) -> None:
     """Show each of the records as base and overlay have it."""
     overlaid = store.overlaid()
     pending: dict[int, dict[Key, list[Edit]]] = {}
-    shown: dict[str, list[tuple[Value, ...]]] = {}
+    shown: dict[str, tuple[list[tuple[Value, ...]], list[bytes]]] = {}
     hidden: dict[str, list[str]] = {}
     for key in keys:
         spec = store.registry.get(key[0])
@@ -310,17 +341,18 @@ def refresh(store: Store, keys: Iterable[Key]) -> None:
         for n in numbers:
             if n not in pending:
                 pending[n] = edits_of(store.raw(n), store.registry)
-        raw = base.body if base else b""
-        body = decode_body(base.body) if base else None
+        raw = base.body if base else None
         if numbers:
+            body = None if raw is None else decode_body(raw)
             after = replay(spec, body, (edit for n in numbers for edit in pending[n].get(key, ())))
-            body, raw = (None, b"") if after is None else (dict(after), encode_body(after))
-        if body is None:
+            raw = None if after is None else encode_body(after)
+        if raw is None:
             hidden.setdefault(spec.name, []).append(key[1])
         else:
-            row = table_of(spec).row(key[1], base.seq if base else 0, raw, body, pending=bool(numbers))
-            shown.setdefault(spec.name, []).append(row)
+            rows, bodies = shown.setdefault(spec.name, ([], []))
+            rows.append(table_of(spec).row(key[1], base.seq if base else 0, raw, pending=bool(numbers)))
+            bodies.append(raw)
     for entity, ids in hidden.items():
         store.hide(entity, ids)
-    for entity, rows in shown.items():
-        store.show(entity, rows)
+    for entity, (rows, bodies) in shown.items():
+        store.show(entity, rows, bodies)

@@ -12,7 +12,7 @@ from client_sdk.errors import AlreadyEnrolled, BadReply, NotEnrolled, Offline, R
 from client_sdk.store import Store, SyncLock
 from client_sdk.transport import Transport, http
 from client_sdk.watch import Hub
-from sync.protocol import Enrolled, Enrolment, Exchange, Problem, Reply
+from sync.protocol import Enrolled, Enrolment, Exchange, Problem
 
 T = TypeVar("T")
 Batch = list[tuple[int, bytes]]
@@ -26,7 +26,6 @@ _BUSY: Final = frozenset({408, 425, 429})
 _JSON: Final = {"Content-Type": "application/json"}
 
 _encode: Final = msgspec.json.Encoder().encode
-_reply: Final = msgspec.json.Decoder(Reply)
 _problem: Final = msgspec.json.Decoder(Problem)
 _enrolled: Final = msgspec.json.Decoder(Enrolled)
 
@@ -179,7 +178,7 @@ class Session:
             digests=ledger.digests(self._store) if compare else None,
         )
         answer = await _post(transport, "/v1/sync", _encode(request), _bearer(me))
-        reply = _decoded(_reply, answer)
+        reply = _decoded(ledger.reply, answer)
         changed = ledger.receive(self._store, reply, self._clock(), compared=compare)
         if changed:
             self._hub.changed(changed)
@@ -267,6 +266,7 @@ def _bearer(me: Enrolled) -> dict[str, str]:
 
 def _decoded(decoder: msgspec.json.Decoder[T], answer: bytes) -> T:
     try:
+        answer.decode()  # what stays undecoded is text all the same
         return decoder.decode(answer)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadReply(f"not an answer of this protocol: {error}") from error

@@ -16,7 +16,7 @@ from client_sdk import words
 from client_sdk.driver import OWNER_ONLY, Connection, Cursor, opened, told
 from client_sdk.errors import Closed, SdkError, WrongKey
 from client_sdk.items import Key, OutboxState
-from client_sdk.tables import PREFIX, Value, layout, table_of
+from client_sdk.tables import PREFIX, ROWS, Value, layout, table_of
 from sync.codec import decode_body, encode_body
 from sync.schema import REGISTRY, EntitySpec
 
@@ -52,6 +52,11 @@ _SCHEMA: Final = (
 _VERSIONS: Final = (_SCHEMA, ("ALTER TABLE device ADD COLUMN before INTEGER NOT NULL DEFAULT 0",))
 """What brings a file from each version to the next one."""
 VERSION: Final = len(_VERSIONS)
+CACHE_KB: Final = 16_000
+"""So that a large page of the feed is written once, at its commit; only such a one ever takes so much."""
+WAL_PAGES: Final = 4_000
+"""How long the write-ahead log grows, in pages of 4 KB, before a commit moves it into the file: longer than what a first sync of
+ten thousand records writes, which then writes nothing twice while somebody waits for it."""
 
 
 class Device(NamedTuple):
@@ -113,6 +118,8 @@ class Store:
             self._all("PRAGMA journal_mode = WAL")
             # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
             self._run("PRAGMA synchronous = FULL")
+            self._all(f"PRAGMA wal_autocheckpoint = {WAL_PAGES:d}")
+            self._run(f"PRAGMA cache_size = {-CACHE_KB:d}")
             self.searchable = words.ENTITY in self.registry and self._one(words.AVAILABLE) is not None
             self._prepare()
         except BaseException:
@@ -445,8 +452,9 @@ class Store:
 
     def make_tables(self) -> None:
         """Drop the derived tables and create those of the present declarations, empty."""
-        for (name,) in self._all("SELECT name FROM sqlite_master WHERE type = 'table' AND substr(name, 1, 5) = ?", (PREFIX,)):
-            self._run(f'DROP TABLE "{name}"')
+        for kind, name in self._all("SELECT type, name FROM sqlite_master WHERE type IN ('table', 'view') ORDER BY type DESC"):
+            if name.startswith((PREFIX, ROWS)):
+                self._run(f'DROP {kind} "{name}"')
         for spec in self.registry.values():
             for statement in table_of(spec).create:
                 self._run(statement)
@@ -455,11 +463,11 @@ class Store:
             self._run(words.CREATE)
         self._run("UPDATE device SET layout = ?", (layout(self.registry),))
 
-    def show(self, entity: str, rows: Iterable[Sequence[Value]]) -> None:
-        shown = list(rows)
-        self._many(table_of(self.registry[entity]).upsert, shown)
+    def show(self, entity: str, rows: Sequence[Sequence[Value]], bodies: Sequence[bytes]) -> None:
+        """Put rows of an entity's table; `bodies` are what each shows."""
+        self._many(table_of(self.registry[entity]).upsert, rows)
         if entity == words.ENTITY and self.searchable:
-            self._many(words.PUT, (words.row_of(str(row[0]), bytes(row[3])) for row in shown))  # type: ignore[arg-type]  # the body
+            self._many(words.PUT, (words.row_of(str(row[0]), body) for row, body in zip(rows, bodies, strict=True)))
 
     def hide(self, entity: str, ids: Iterable[str]) -> None:
         hidden = list(ids)

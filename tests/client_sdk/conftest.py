@@ -8,16 +8,21 @@ from random import Random
 import msgspec
 import pytest
 
-from client_sdk import Replica
+from client_sdk import Replica, ledger
 from client_sdk.draft import Draft
 from sync.codec import decode_body, encode_body
 from sync.entities import Account, Appointment, Site, WorkOrder
 from sync.entities.flows import AppointmentStatus
-from sync.protocol import Outcome, OutcomeKind, Transaction
+from sync.protocol import Outcome, OutcomeKind, Page, Reply, Transaction
 from sync.schema import Entity
 from tests.client_sdk.peer import OFFICE, Line, Peer
 
 DAWN_MS = 1_700_000_000_000
+
+
+def arrived(page: Page) -> ledger.ArrivingReply:
+    """A reply with no more than a page, as it comes over the line."""
+    return ledger.reply.decode(msgspec.json.encode(Reply(0, 0, page)))
 
 
 class Clock:

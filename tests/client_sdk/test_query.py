@@ -77,7 +77,7 @@ def test_a_query_takes_fields_of_its_entity_only(shed: Replica) -> None:
 def test_a_new_declaration_fills_an_old_file(make: Make, monkeypatch: pytest.MonkeyPatch, shed: Replica) -> None:
     """A field was added since the file was made: the tables are made again from base and outbox, whatever stood in them."""
     before = shown(shed)
-    for statement in ("DROP TABLE view_asset", "CREATE TABLE view_asset (_id TEXT)", "DELETE FROM view_account"):
+    for statement in ("DROP TABLE rows_asset", "CREATE TABLE rows_asset (_id TEXT)", "DELETE FROM rows_account"):
         shed._store._run(statement)
     monkeypatch.setattr(tables, "LAYOUT", tables.LAYOUT + 1)
     again = make("shed")
@@ -101,7 +101,7 @@ def test_an_entity_that_was_unknown_takes_its_place(make: Make, monkeypatch: pyt
 
 
 def test_preparing_twice_does_nothing(shed: Replica) -> None:
-    shed._store._run("DELETE FROM view_asset")
+    shed._store._run("DELETE FROM rows_asset")
     ledger.prepare(shed._store)
     assert shed.query(Asset) == []
 

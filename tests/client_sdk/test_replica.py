@@ -28,7 +28,7 @@ from sync.entities.customers import Reading
 from sync.entities.flows import AppointmentStatus
 from sync.entities.work import TimeKind
 from sync.protocol import OutcomeKind, Page, Reply, Transaction, WireRecord
-from tests.client_sdk.conftest import DAWN_MS, Clock, Office
+from tests.client_sdk.conftest import DAWN_MS, Clock, Office, arrived
 from tests.client_sdk.oracle import shown
 from tests.client_sdk.peer import Line, Peer
 
@@ -192,7 +192,7 @@ async def test_a_scope_that_leaves_waits_for_the_work_on_it(ana: Replica, peer: 
         tx.set(WorkOrder, "wo1", cause="valve")
     peer.holds["user2"].discard("work_order:wo1")
     page = Page("c", evict=("work_order:wo1",))
-    ledger.receive(ana._store, Reply(0, 0, page), DAWN_MS)
+    ledger.receive(ana._store, arrived(page), DAWN_MS)
     order = ana.get(WorkOrder, "wo1")
     assert order
     assert (order.fields.cause, order.fields.subject, order.pending) == ("valve", "boiler is cold", True)
@@ -408,7 +408,7 @@ async def test_a_newer_server_is_understood_as_far_as_it_goes(ana: Replica, peer
         ),
         delta=(WireRecord("work_order_task", "task1", 10, {"note": "n", "swarm": [1]}), WireRecord("account", "nobody", 10, {})),
     )
-    ledger.receive(ana._store, Reply(0, 0, page), DAWN_MS)
+    ledger.receive(ana._store, arrived(page), DAWN_MS)
 
     task = ana.get(WorkOrderTask, "task1")
     assert task
@@ -468,7 +468,7 @@ async def test_entering_a_scope_that_is_held_replaces_it(ana: Replica) -> None:
     with ana.edit() as tx:
         tx.set(WorkOrder, "wo1", cause="valve")
     whole = WireRecord("appointment", "visit2", 99, {"work_order": "wo1"})
-    ledger.receive(ana._store, Reply(0, 0, Page("1/0", enter=("work_order:wo1",), whole=(whole,))), DAWN_MS)
+    ledger.receive(ana._store, arrived(Page("1/0", enter=("work_order:wo1",), whole=(whole,))), DAWN_MS)
     assert [visit.id for visit in ana.query(Appointment)] == ["visit2"]
     order = ana.get(WorkOrder, "wo1")
     assert order

@@ -8,9 +8,9 @@ import pytest
 from client_sdk import Replica, Unreadable, ledger
 from client_sdk.session import COMPARE_EVERY_MS
 from sync.entities import WorkOrderTask
-from sync.protocol import Page, Reply, WireRecord
+from sync.protocol import Page, WireRecord
 from sync.schema import REGISTRY
-from tests.client_sdk.conftest import DAWN_MS, Clock, Office
+from tests.client_sdk.conftest import DAWN_MS, Clock, Office, arrived
 from tests.client_sdk.oracle import check
 from tests.client_sdk.peer import Line, Peer
 from tests.client_sdk.versions import LAST_YEAR, NEXT_YEAR, NewSite, OldWorkOrderTask
@@ -46,7 +46,7 @@ async def test_a_field_that_the_update_requires_is_fetched(
     with Replica.open(tmp_path / "ana", transport=line, registry=LAST_YEAR) as old:
         await old.sync()
         without = WireRecord("work_order_task", "task1", peer.seq, {"work_order": "wo1", "note": "seen"})
-        ledger.receive(old._store, Reply(0, 0, Page(old._store.device().cursor or "", whole=(without,))), DAWN_MS)
+        ledger.receive(old._store, arrived(Page(old._store.device().cursor or "", whole=(without,))), DAWN_MS)
         task = old.get(OldWorkOrderTask, "task1")
         assert task
         with old.edit("unsent") as tx:

@@ -92,7 +92,7 @@ def the_server_forgets_to_evict(patch: pytest.MonkeyPatch) -> None:
 @bug
 def the_device_forgets_to_evict(patch: pytest.MonkeyPatch) -> None:
     real = ledger._apply
-    patch.setattr(ledger, "_apply", lambda store, page: real(store, msgspec.structs.replace(page, evict=())))
+    patch.setattr(ledger, "_apply", lambda store, page, *more: real(store, msgspec.structs.replace(page, evict=()), *more))
 
 
 @bug

@@ -39,7 +39,7 @@ def test_a_plan_survives_being_printed() -> None:
 
 def test_a_failing_seed_shrinks(sim_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = ledger._apply
-    monkeypatch.setattr(ledger, "_apply", lambda store, page: real(store, msgspec.structs.replace(page, evict=())))
+    monkeypatch.setattr(ledger, "_apply", lambda store, page, *more: real(store, msgspec.structs.replace(page, evict=()), *more))
     plan = msgspec.structs.replace(plan_of(101), transactions=96, faults=frozenset({Fault.REQUEST_LOST, Fault.REPLY_LOST}))
     smaller, report = shrink(sim_url, plan)
     assert report.trouble in {"leaked", "diverged"}, "what is not evicted is seen out of scope, or stands still"
