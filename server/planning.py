@@ -19,6 +19,7 @@ from server.publishing import publish
 from server.roads import Told
 from server.storage import plans
 from server.storage.office import Office
+from server.storage.stock import on_hand, used_parts
 from server.storage.tables import projections
 from server.translate import PLANNABLE, STARTED, Day, Question, imagined, question, standing
 
@@ -69,6 +70,7 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
         orders = await tenant.rows("work_order", [projections["work_order"].c.id.in_({row.work_order for row in appointments})])
         sites = await tenant.rows("site", [projections["site"].c.id.in_({row.site for row in orders})])
         versions = await tenant.versions("appointment", [row.id for row in appointments])
+        parts = {product for order in orders for product, count in (order.parts or {}).items() if count}
         return Day(
             request.start_ms,
             request.end_ms,
@@ -80,6 +82,9 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
             await tenant.rows("skill_held"),
             await tenant.rows("shift", [shift.start >= request.start_ms, shift.start < request.end_ms]),
             versions,
+            depots=await tenant.rows("depot"),
+            on_hand=await on_hand(tenant, parts) if parts else {},
+            used=await used_parts(tenant, {order.id for order in orders if order.parts}) if parts else {},
         )
 
 
@@ -164,7 +169,7 @@ async def _solve(context: Context, tenant_id: int, row: Any, wished: _Wish) -> d
     if breaches:
         return {"state": "failed", "best": found, "error": "the checker refused the plan"}
     if request.publish and request.what_if is None:
-        found["adapted"], found["withheld"] = await publish(context, tenant_id, run_id, request, day, plan)
+        found["adapted"], found["withheld"] = await publish(context, tenant_id, run_id, request, day, asked, plan)
     return {"state": "done", "best": found, "error": None}
 
 

@@ -14,7 +14,7 @@ from server.context import Context
 from server.plan_request import PlanRequest
 from server.storage import plans
 from server.storage.tables import projections
-from server.translate import Day, changes
+from server.translate import Day, Question, changes
 from sync.entities.flows import AppointmentStatus as A
 from sync.protocol import Change, OutcomeKind
 
@@ -32,10 +32,10 @@ class Withheld(msgspec.Struct, frozen=True):
 
 
 async def publish(
-    context: Context, tenant_id: int, run_id: str, request: PlanRequest, day: Day, plan: Plan
+    context: Context, tenant_id: int, run_id: str, request: PlanRequest, day: Day, asked: Question, plan: Plan
 ) -> tuple[list[str], list[str]]:
     """Write what is due. Returns the appointments that somebody moved meanwhile, which stay as they are, and those withheld."""
-    now, later = list(changes(day, plan)), list[Withheld]()
+    now, later = list(changes(day, asked, plan)), list[Withheld]()
     if request.drips:
         places = _places(day, plan)
         waiting = [Withheld(change, *places[change.id]) for change in now if change.id in places]

@@ -9,6 +9,7 @@ from dispatch import (
     Break,
     Fact,
     Job,
+    Parts,
     Place,
     Plan,
     Problem,
@@ -26,10 +27,13 @@ from server.author import update
 from server.plan_request import WhatIf
 from sync.entities.customers import Located
 from sync.entities.flows import AppointmentStatus as A
+from sync.links import scope_name
 from sync.protocol import Change
 
 STARTED: Final = frozenset({A.TRAVELING, A.ON_SITE, A.IN_PROGRESS, A.PAUSED, A.COMPLETED, A.CANNOT_COMPLETE})
 PLANNABLE: Final = frozenset({A.UNSCHEDULED, A.SCHEDULED, A.DISPATCHED, A.ACCEPTED, A.REJECTED})
+DEPOT_S: Final = 600
+"""A call at a depot: park, load, sign."""
 _PEACE: Final = {A.SCHEDULED: 1, A.DISPATCHED: 5, A.ACCEPTED: 20}
 """What it costs in peace to move an appointment that nobody, the device, or the technician knows of."""
 
@@ -49,13 +53,19 @@ class Day(msgspec.Struct, frozen=True):
     bases: Mapping[str, int]
     """The seq at which each appointment was read."""
     overtime_s: int = 0
+    depots: Sequence[Any] = ()
+    on_hand: Mapping[str, Mapping[str, int]] = {}
+    """By place (`technician:…`, `depot:…`), how many of each product lie there."""
+    used: Mapping[str, Mapping[str, int]] = {}
+    """By work order, how many of each product went into it already."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """The problem, and what cannot even be asked: appointment id → why."""
+    """The problem; what cannot even be asked: appointment id → why; and which depot each of the problem's depots is, in order."""
 
     problem: Problem
     left_out: Mapping[str, str]
+    depots: Sequence[str] = ()
 
 
 def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelMatrix] = estimate) -> Question:
@@ -67,7 +77,11 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
     jobs: list[Job] = []
     published: list[Published] = []
     places: dict[str, int] = {}
+    circles = _circles(day.appointments)
     for appointment in day.appointments:
+        if appointment.id in circles:
+            left_out[appointment.id] = "it would come after itself"
+            continue
         order = day.orders.get(appointment.work_order)
         site = day.sites.get(order.site) if order else None
         if order is None or site is None or site.position is None:
@@ -88,15 +102,34 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
             published.append(
                 Published(job=job.id, worker=appointment.technician, start_s=start_s, move_worker=peace, move_time=peace)
             )
+    known = {job.id for job in jobs}
+    jobs = [msgspec.structs.replace(job, after=job.after & known) if job.after - known else job for job in jobs]
+    depots = [row for row in day.depots if row.position] if any(job.parts or job.tools for job in jobs) else []
     problem = Problem(
         workers=workers,
         jobs=tuple(jobs),
+        depots=tuple(_point(points, row.position) for row in depots),
+        depot_s=DEPOT_S if depots else 0,
         travel=travel(points),
         places=tuple(Place(lat=lat, lon=lon) for lat, lon in points),
         now_s=_seconds(day, day.now_ms) if day.now_ms > day.start_ms else None,
         published=tuple(published),
     )
-    return Question(problem, left_out)
+    return Question(problem, left_out, tuple(row.id for row in depots))
+
+
+def _circles(appointments: Iterable[Any]) -> set[str]:
+    """Visits that come, by way of others, after themselves."""
+    after = {row.id: row.after for row in appointments if row.after}
+    found = set()
+    for first in after:
+        seen, at = set[str](), first
+        while at in after and at not in seen:
+            seen.add(at)
+            at = after[at]
+        if at == first:
+            found.add(first)
+    return found
 
 
 def imagined(day: Day, what_if: WhatIf) -> Day:
@@ -139,12 +172,16 @@ def standing_by_shift(day: Day) -> Plan:
     return msgspec.structs.replace(standing(day), routes=laid)
 
 
-def changes(day: Day, plan: Plan) -> Iterable[Change]:
+def changes(day: Day, asked: Question, plan: Plan) -> Iterable[Change]:
     """One change for each appointment that the plan places elsewhere than it stands."""
+    depots = dict(zip(asked.problem.depots, asked.depots, strict=True))
     rows = {appointment.id: appointment for appointment in day.appointments}
     for route in plan.routes:
+        fetch_at = None
         for stop in route.stops:
             row = rows.get(stop.job)
+            if stop.kind == "depot":
+                fetch_at = depots[stop.place]
             if stop.kind != "job" or row is None or A(row.status) in STARTED:
                 continue
             fields: dict[str, Any] = {
@@ -152,7 +189,9 @@ def changes(day: Day, plan: Plan) -> Iterable[Change]:
                 "planned_start": day.start_ms + stop.start_s * 1000,
                 "planned_end": day.start_ms + stop.end_s * 1000,
                 "travel_s": stop.travel_s,
+                "fetch_at": fetch_at,
             }
+            fetch_at = None
             if A(row.status) in (A.UNSCHEDULED, A.REJECTED):
                 fields["status"] = A.SCHEDULED
             fields = {name: value for name, value in fields.items() if getattr(row, name) != value}
@@ -187,6 +226,12 @@ def _worker(day: Day, technician: Any, points: list[tuple[float, float]]) -> Wor
             )
             for held in day.skills
             if held.technician == technician.id
+        ),
+        tools=frozenset(technician.tools or ()),
+        parts=tuple(
+            Parts(product, count)
+            for product, count in sorted(day.on_hand.get(scope_name("technician", technician.id), {}).items())
+            if count > 0
         ),
         territories=frozenset(technician.territories or ()),
         pace_pct=round(100 * (technician.speed_factor or 1)),
@@ -224,11 +269,21 @@ def _job(day: Day, appointment: Any, order: Any, place: int, shifts: Mapping[str
         due_s=None if due is None else _seconds(day, due),
         priority=order.priority,
         skills=(SkillNeed(order.skill, order.skill_level),) if order.skill else (),
+        tools=frozenset(order.tools or ()),
+        parts=_parts(day, order),
         territory=None,
+        after=frozenset() if appointment.after is None else frozenset({appointment.after}),
         pinned_worker=appointment.technician if appointment.pinned else None,
         pinned_start_s=_seconds(day, appointment.planned_start) if appointment.pinned and appointment.planned_start else None,
         fact=fact,
     )
+
+
+def _parts(day: Day, order: Any) -> tuple[Parts, ...]:
+    """What the order still takes of each product."""
+    used = day.used.get(order.id, {})
+    left = {product: (count or 0) - used.get(product, 0) for product, count in sorted((order.parts or {}).items())}
+    return tuple(Parts(product, count) for product, count in left.items() if count > 0)
 
 
 def _windows(day: Day, appointment: Any) -> tuple[Window, ...]:

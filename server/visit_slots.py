@@ -66,6 +66,7 @@ class _Visit(msgspec.Struct, frozen=True):
     promised_to: int | None = None
     pinned: bool = False
     actual: tuple[()] = ()
+    after: None = None
 
 
 class _Order(msgspec.Struct, frozen=True):
@@ -75,6 +76,8 @@ class _Order(msgspec.Struct, frozen=True):
     skill: str = ""
     skill_level: int = 1
     due: int | None = None
+    parts: None = None
+    tools: tuple[()] = ()
 
 
 class _Asked(msgspec.Struct, frozen=True):

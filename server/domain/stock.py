@@ -5,6 +5,7 @@ from typing import Final
 
 from server.author import create
 from server.domain.event import Event, Rules
+from server.storage.stock import on_hand
 from server.storage.tables import projections
 from sync.entities.stock import CountStatus
 from sync.protocol import Change
@@ -13,9 +14,9 @@ from sync.protocol import Change
 async def call_for_count(event: Event) -> Iterable[Change]:
     """Moves are facts, so the balance of a place may fall below zero; then somebody has to count."""
     tenant, move = event.tenant, event.fields
-    moves, counts = projections["stock_move"].c, projections["stock_count"].c
-    here = [moves.location == move["location"], moves.product == move["product"]]
-    balance = sum(row.quantity for row in await tenant.rows("stock_move", here))
+    counts = projections["stock_count"].c
+    there = await on_hand(tenant, [move["product"]], [move["location"]])
+    balance = there.get(move["location"], {}).get(move["product"], 0)
     asked = [counts.location == move["location"], counts.product == move["product"], counts.status == CountStatus.OPEN]
     if balance >= 0 or await tenant.rows("stock_count", asked, limit=1):
         return ()

@@ -56,6 +56,7 @@ class Technician(Entity, scope=root("technician"), create=OFFICE):
     cost_hour_cents: Annotated[Count, office_wins(OFFICE)] = 0
     depot: Annotated[Id | None, refers("depot"), office_wins(OFFICE)] = None
     active: Annotated[bool, office_wins(OFFICE)] = True
+    tools: Annotated[tuple[Code, ...], add_wins(OFFICE)] = ()
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:

@@ -13,6 +13,7 @@ from sync.policies import (
     FIELD,
     MANAGERS,
     OFFICE,
+    add_wins,
     append_only,
     field_wins,
     fixed,
@@ -27,6 +28,8 @@ from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text
 
 
 class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
+    """What is to be done. `parts` says how many of which product the work takes, `tools` what one must bring along."""
+
     account: Annotated[Id, refers("account"), office_wins(OFFICE)]
     site: Annotated[Id, refers("site"), office_wins(OFFICE)]
     asset: Annotated[Id | None, refers("asset"), office_wins()] = None
@@ -52,6 +55,8 @@ class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
     coverage_reason: Annotated[Name, server_only()] = ""
     opened_at: Annotated[Instant | None, fixed()] = None
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
+    parts: Annotated[dict[Id, Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None], keyed()] = {}
+    tools: Annotated[tuple[Code, ...], add_wins()] = ()
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -94,7 +99,8 @@ class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MAN
     """One planned visit. While it is planned for a technician, that technician holds the work order; one that was cancelled stays
     in sight, so that whoever was on the way is told.
 
-    `held` is false outside the window of days that devices keep: long done, or far ahead.
+    `held` is false outside the window of days that devices keep: long done, or far ahead. It begins once the visit `after` which it
+    comes has ended; `fetch_at` is the depot to call at on the way, for parts and tools that are not on the van.
     """
 
     work_order: Annotated[Id, refers("work_order"), fixed()]
@@ -113,9 +119,13 @@ class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MAN
     actual: Annotated[tuple[ActualTime, ...], append_only()] = ()
     reason: Annotated[Name, field_wins()] = ""
     status: Annotated[AppointmentStatus, lifecycle(APPOINTMENT)] = AppointmentStatus.UNSCHEDULED
+    after: Annotated[Id | None, refers("appointment"), office_wins(OFFICE)] = None
+    fetch_at: Annotated[Id | None, refers("depot"), office_wins(OFFICE)] = None
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:  # noqa: ARG004  # the link is the order's, whichever visit states it
+        if body.get("fetch_at"):
+            yield Link(LinkKind.NEEDS, scope_name("work_order", body["work_order"]), scope_name("depot", body["fetch_at"]))
         if body.get("technician") and body.get("held", True) and body.get("status", AppointmentStatus.UNSCHEDULED) not in _GONE:
             technician = scope_name("technician", body["technician"])
             yield Link(LinkKind.HOLDS, technician, scope_name("work_order", body["work_order"]))

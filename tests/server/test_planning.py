@@ -3,7 +3,7 @@
 from typing import Any
 
 from conftest import Company
-from wire import BareDevice, create
+from wire import BareDevice, create, update
 
 from server.plan_request import PlanRequest
 from server.planning import load_day, run_plan, start_plan
@@ -91,10 +91,11 @@ async def test_what_a_dispatcher_moved_during_the_run_stays(company: Company) ->
     day = await load_day(company.context.office, company.tenant_id, REQUEST, DAY)
     from dispatch import solve
 
-    plan = solve(question(day).problem, seconds=0.3)
+    asked = question(day)
+    plan = solve(asked.problem, seconds=0.3)
     moved = await office.push(office.update("appointment", "P2", technician="T2", planned_start=DAY + 8 * HOUR, pinned=True))
     assert moved.kind is OutcomeKind.APPLIED
-    assert await publish(company.context, company.tenant_id, "run", REQUEST, day, plan) == (["P2"], [])
+    assert await publish(company.context, company.tenant_id, "run", REQUEST, day, asked, plan) == (["P2"], [])
     rows = await appointments(company)
     assert (rows["P2"].technician, rows["P2"].planned_start, rows["P2"].planned_end) == ("T2", DAY + 8 * HOUR, None)
     assert rows["P1"].technician == "T1"
@@ -107,7 +108,73 @@ async def test_planning_again_changes_nothing(company: Company) -> None:
     day = await load_day(company.context.office, company.tenant_id, REQUEST, DAY)
     from dispatch import solve
 
-    assert list(changes(day, solve(question(day).problem, seconds=0.3))) == []
+    asked = question(day)
+    assert list(changes(day, asked, solve(asked.problem, seconds=0.3))) == []
+
+
+async def planned(company: Company) -> Any:
+    """The run's last word."""
+    run_id = await start_plan(company.context, company.tenant_id, REQUEST)
+    await run_plan(company.context, company.tenant_id, run_id, lambda: False)
+    async with company.context.office.of(company.tenant_id) as tenant:
+        run = await plans.get(tenant, run_id)
+    assert run is not None
+    assert (run.state, run.error) == ("done", None)
+    return run.best
+
+
+async def applied(device: BareDevice, *changes: dict[str, Any]) -> None:
+    outcome = await device.push(*changes)
+    assert outcome.kind is OutcomeKind.APPLIED, outcome
+
+
+async def test_parts_and_tools_are_on_the_van_or_fetched_on_the_way(company: Company) -> None:
+    office = await office_with_work(company)
+    theo = BareDevice(company.http, await company.enrol(await company.user("Gus", "technician")))
+    await _as_server(company, [create("product", "X1", sku="X1", name="Valve")])
+    await applied(
+        office,
+        create("stock_move", "M1", location="technician:T1", product="X1", quantity=1, reason="received", at=1),
+        office.update("technician", "T1", user=theo.me.user),
+        office.update("work_order", "W1", parts={"X1": 2}),
+        office.update("work_order", "W2", skill="electric"),
+        {"entity": "work_order", "id": "W2", "add": {"tools": ["ladder"]}},
+    )
+    missing = {left["appointment"]: left["rule"] for left in (await planned(company))["unserved"]}
+    assert (missing["P1"], missing["P2"]) == ("parts", "tools"), "one valve of two, nobody has a ladder, and no depot is near"
+
+    await applied(
+        office,
+        create("depot", "D1", name="Store", position={"lat": 36.15, "lon": -86.75}),
+        {"entity": "technician", "id": "T2", "add": {"tools": ["ladder"]}},
+    )
+    await planned(company)
+    rows = await appointments(company)
+    assert (rows["P1"].technician, rows["P1"].fetch_at) == ("T1", "D1")
+    assert (rows["P2"].technician, rows["P2"].fetch_at) == ("T2", None)
+    await applied(office, update("appointment", "P1", 2**50, status="dispatched"))
+    await theo.pull()
+    assert theo.records["depot", "D1"]["name"] == "Store", "who is to call at a depot knows where it is"
+
+    await applied(office, create("stock_move", "M2", location="technician:T1", product="X1", quantity=1, reason="received", at=2))
+    await planned(company)
+    assert (await appointments(company))["P1"].fetch_at is None, "what lies on the van need not be fetched"
+
+
+async def test_a_visit_comes_after_another_and_never_after_itself(company: Company) -> None:
+    office = await office_with_work(company)
+    await applied(
+        office,
+        office.update("work_order", "W4", site="S1"),
+        office.update("appointment", "P2", after="P1", promised_from=None, promised_to=None),
+        office.update("appointment", "P3", after="P4"),
+        office.update("appointment", "P4", after="P3"),
+    )
+    best = await planned(company)
+    assert {left["appointment"] for left in best["unserved"]} == {"P3", "P4"}
+    assert all("after itself" in left["reason"] for left in best["unserved"])
+    rows = await appointments(company)
+    assert rows["P2"].planned_start >= rows["P1"].planned_end
 
 
 async def test_bad_plan_requests_name_the_rule(company: Company) -> None:
