@@ -18,6 +18,7 @@ from server.storage import embedded
 from server.storage.migrate import migrate
 from server.storage.office import Office
 from server.storage.pool import Pool
+from server.tail import Tails
 from server.wakeups import Wakeups
 from sync.ids import RANDOM_BYTES, ulid
 
@@ -42,7 +43,7 @@ class Context:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
-        self.gate, self.door = Gate(pool), Door(pool)
+        self.gate, self.door, self.tails = Gate(pool), Door(pool), Tails(pool)
         self.plan_limits, self.outgoing = settings.plan_limits, settings.outgoing
         self.roads = Roads(service_of(settings.roads), settings.home / "travel.sqlite", now_ms)
         self.server_turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -11,6 +11,7 @@ from server.door import Cloned, Door, Moved, past_outcomes
 from server.feed import Asked, Cursor, Pulled, idle, pull
 from server.problems import ProblemError, malformed
 from server.storage.pool import Pool
+from server.tail import Tails
 from sync.codec import refusal
 from sync.merge import Refused
 from sync.protocol import Exchange, Outcome
@@ -31,7 +32,7 @@ class Exchanged(msgspec.Struct, frozen=True):
     taken: int
 
 
-async def exchange(pool: Pool, gate: Gate, door: Door, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
+async def exchange(pool: Pool, gate: Gate, door: Door, tails: Tails, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
     """Serve one exchange. Raises `ProblemError`; then nothing of the request has been stored."""
     request = decode(body)
     device = await gate.admit(claim)
@@ -52,7 +53,8 @@ async def exchange(pool: Pool, gate: Gate, door: Door, claim: Claim, body: bytes
         if cursor.base < device.horizon and cursor.have != () and request.digests is None:
             parts.append(b'"want_digests":true')
         else:
-            pulled = await _pull(pool, device, request, cursor, now_ms, pushed=bool(outcomes))
+            told = max((outcome.seq for outcome in outcomes), default=0)
+            pulled = await _pull(pool, tails, device, request, cursor, now_ms, told=told)
             parts.append(b'"page":' + pulled.page)
     return Exchanged(
         b",".join(parts) + b"}",
@@ -126,9 +128,14 @@ async def _past(pool: Pool, device: Admitted, seen: Sequence[tuple[int, bytes]])
             ) from cloned
 
 
-async def _pull(pool: Pool, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, pushed: bool) -> Pulled:
-    if not pushed and not request.digests and (nothing := idle(cursor, device.clock_seq)):
+async def _pull(pool: Pool, tails: Tails, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, told: int) -> Pulled:
+    """The page; it contains what the outcomes of this exchange tell of, up to the commit `told`."""
+    if not told and not request.digests and (nothing := idle(cursor, device.clock_seq)):
         return nothing
+    if cursor.settled and not request.digests:
+        seq = max(device.clock_seq, told)
+        if tail := await tails.pull(device.tenant_id, device.author.user, cursor, request.limit, seq):
+            return tail
     asked = Asked(
         device.tenant_id, device.author.user, cursor, request.limit, now_ms, device.horizon, device.clock_seq, request.digests
     )

@@ -186,6 +186,12 @@ def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
     return Pulled(b",".join(parts) + b"}", 0 if more or after.group < GROUPS else rows.clock_seq, healed)
 
 
+def page_of_changes(rows: Iterable[Any], cursor: Cursor, base: int) -> Pulled:
+    """The page that brings a device from the checkpoint `base` to `cursor`, in whose scopes nothing but these rows has changed."""
+    parts = [b'{"cursor":"%s"' % cursor.encode().encode(), *_records(rows, base)]
+    return Pulled(b",".join(parts) + b"}", cursor.base)
+
+
 def _records(rows: Iterable[Any], base: int) -> Iterable[bytes]:
     """The record lists of a page; almost always the stored bytes, spliced."""
     whole: list[bytes] = []

@@ -172,6 +172,50 @@ select 2, seq, entity, id, prev, before, deleted, body, delta, ver from r
 PAGE: Final = _page(grouped=False)
 GROUP_PAGE: Final = _page(grouped=True)
 
+TAIL: Final = """
+select 0 as kind, seq, null::text as entity, incarnation as id, null::bigint as prev, null::bool as before,
+    null::bool as deleted, null::bytea as body, null::bytea as delta, null::bytea as ver, null::text as scope, linked
+from clock where tenant_id = $1
+union all
+select 2, r.seq, r.entity, r.id, r.prev, true, r.deleted, r.body, r.delta, r.ver, r.scope, null
+from (
+    select r.* from unnest($2::text[]) as u(entity)
+    cross join lateral (
+        select seq, entity, id, prev, deleted, body, delta, ver, scope from record
+        where tenant_id = $1 and record.entity = u.entity and record.seq > $3
+        offset 0
+    ) r
+    limit $4
+) r
+"""
+"""The clock, then records of the entities $2 that changed after $3, at most $4."""
+
+HELD: Final = f"""
+with p as (
+    select $2::text as name
+    union all
+    select target from link where tenant_id = $1 and source = $2 and kind = {LinkKind.ACTS_AS:d} and revoked = {FOREVER}
+), h as (
+    select l.target from p cross join lateral (
+        select target from link
+        where tenant_id = $1 and source = p.name and kind = {LinkKind.HOLDS:d} and revoked = {FOREVER}
+        offset 0
+    ) l
+)
+select s.scope, c.linked from (select linked from clock where tenant_id = $1) c cross join (
+    select '{CATALOGUE}' as scope
+    union
+    select target from h
+    union
+    select l.target from h cross join lateral (
+        select target from link
+        where tenant_id = $1 and source = h.target and kind = {LinkKind.NEEDS:d} and revoked = {FOREVER}
+        offset 0
+    ) l
+) s
+"""
+"""The scopes that the user with the link source $2 holds now, and the commit that last wrote a link."""
+
 DIGESTS: Final = """
 select w.scope, d.total::text as total, coalesce(d.newest, 0) as newest
 from unnest($2::text[]) as w(scope)
@@ -199,7 +243,8 @@ p as (
 
 _WRITE: Final = f"""
 with c as (
-    update clock set seq = seq + 1 where tenant_id = $1 returning seq
+    update clock set seq = seq + 1, linked = case when cardinality($17::text[]) > 0 then seq + 1 else linked end
+    where tenant_id = $1 returning seq
 ), r as (
     insert into record as t (tenant_id, entity, id, scope, seq, prev, deleted, body, delta, ver)
     select $1, u.entity, u.id, u.scope, c.seq, u.prev, u.deleted, u.body, u.delta, u.ver

@@ -39,6 +39,7 @@ clock: Final = sa.Table(
     sa.Column("incarnation", _text, nullable=False),
     sa.Column("devices", sa.Integer, nullable=False, server_default="0", comment="the highest device number given out"),
     sa.Column("horizon", sa.BigInteger, nullable=False, server_default="0", comment="tombstones up to this seq are gone"),
+    sa.Column("linked", sa.BigInteger, nullable=False, server_default="0", comment="the commit that last wrote a link"),
     postgresql_with={"fillfactor": "50"},
 )
 
