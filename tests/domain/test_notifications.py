@@ -6,11 +6,14 @@ from email.message import EmailMessage
 from typing import Any
 
 import pytest
+from wire import BareDevice
 
 from server import courier
 from server.courier import LEASE_MS, MAX_ATTEMPTS, deliver, retry_ms, running_courier
 from server.domain.consent import decide
+from server.domain.contracts import scan_renewals
 from server.domain.notifications import eta_ms
+from server.rules import tick
 from server.storage import outbox
 from tests.domain.outside import Mailbox
 from tests.domain.shop import DAY_MS, HOUR_MS, NOW_MS, PATIENCE_S, Shop
@@ -59,6 +62,27 @@ async def test_a_visit_is_told_as_it_is_booked_on_its_way_and_done(shop: Shop, m
     assert [letter["subject"] for letter in letters(mailbox)][2:] == ["Done at Plant 4"], "in the house's own words"
     assert await sent(shop) == 0
     assert {one["state"] for one in await shop.messages(account="A1")} == {"sent"}
+
+
+async def test_a_contract_that_ends_is_told_to_the_customer_and_is_a_deal_on_the_reps_device(shop: Shop, mailbox: Mailbox) -> None:
+    company = shop.company
+    rita = await company.user("Rita", "rep")
+    await shop.desk.put("account", "A1", owner=rita)
+    ends = {"start": NOW_MS - 300 * DAY_MS, "end": NOW_MS + 45 * DAY_MS}
+    await shop.desk.put("contract", "K1", account="A1", name="Care", status="active", **ends)
+    assert await tick(company.context, [scan_renewals], company.tenant_id, NOW_MS) == 1
+    await sent(shop)
+    (letter,) = letters(mailbox)
+    assert letter["to"] == "ann@acme.example"
+    assert letter["subject"].startswith("Your contract Care ends on ")
+    phone = BareDevice(company.http, await company.enrol(rita))
+    await phone.pull()
+    deal = phone.records["opportunity", "K1.renewal"]
+    assert (deal["owner"], deal["contract"], deal["kind"]) == (rita, "K1", "renewal")
+    assert await sent(shop) == 0, "once for each stage"
+    assert await tick(company.context, [scan_renewals], company.tenant_id, NOW_MS + 20 * DAY_MS) == 1
+    await sent(shop)
+    assert len(letters(mailbox)) == 2
 
 
 HOUSE = {
