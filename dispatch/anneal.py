@@ -1,6 +1,6 @@
 """How the kernel's iterations are spent.
 
-A problem of some hundred jobs is annealed several times from scratch, then reheated from the best plan; routes of all walks are
+A problem of some hundred jobs is annealed several times from scratch, then the best plan is reheated once; routes of all walks are
 recombined by CP-SAT in between. A larger one is annealed once, in rounds: each round cuts the plan into parts that lie together,
 elsewhere each time, and walks in every part by itself (Taillard, 1993), which keeps its tables in the processor's caches.
 
@@ -27,8 +27,7 @@ from dispatch.walks import Lanes, Walk, leader
 HOT, COLD = 0.6, 0.01  # temperatures as shares of the travel and waiting that a job costs on average
 WARM = 0.12  # where a reheat begins
 SHORTEST = 30_000  # iterations below which an anneal is not split into several
-FRESH, FRESH_SHARE = 4, 0.56  # anneals from scratch, and their share of the iterations; the reheats share the rest
-REHEATS = 2
+FRESH, FRESH_SHARE = 6, 0.88  # anneals from scratch, and their share of the iterations; the reheat has the rest
 LARGE = 400  # jobs from which one anneal takes all the time
 EFFORT = 1.0  # deterministic time of a recombination, about a second
 EFFORT_SHARE = 0.04  # of a run's seconds, at most
@@ -88,7 +87,7 @@ class _Spending:
         self.walk_s = run.seconds
 
     def stages(self, *, has_start: bool) -> Iterator[News]:
-        """Anneals from scratch, then reheats; recombined before the first reheat and at the end."""
+        """Anneals from scratch, then a reheat; recombined before it and at the end."""
         stages = _stages(self.run.iterations, has_start=has_start)
         if len(stages) > 1 and (self.run.seconds is None or self.run.seconds >= UNHURRIED_S):
             self.effort = EFFORT if self.run.seconds is None else min(EFFORT, EFFORT_SHARE * self.run.seconds)
@@ -224,7 +223,7 @@ def _stages(iterations: int | None, *, has_start: bool) -> list[tuple[float, boo
         return [(1.0, False)]
     if iterations is not None and iterations < SHORTEST:
         return [(1.0, True)]
-    return [(FRESH_SHARE, True)] + [((1.0 - FRESH_SHARE) / REHEATS, False)] * REHEATS
+    return [(FRESH_SHARE, True), (1.0 - FRESH_SHARE, False)]
 
 
 def _speed(engine: Engine, scale: float) -> float:
