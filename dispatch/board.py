@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from msgspec import structs
 
+from dispatch.assemble import Laid, assemble, visits_of
 from dispatch.compile import FAR_S, Alternative, Compiled, Way, compile_problem, shift_of, work_s
 from dispatch.kernel import insertion as kernel
 from dispatch.kernel.shape import BIG, Ints
@@ -19,7 +20,6 @@ from dispatch.plan import Plan, Route, Stop, Unserved
 from dispatch.problem import Job, Problem
 from dispatch.schedule import Visit, best_gaps, lay_out
 from dispatch.score import preference_price, route_costs, route_levels
-from dispatch.solver import Laid, assemble, visits_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from msgspec import structs
 
+from dispatch.assemble import assemble, visits_of
 from dispatch.compile import Way, compile_problem
 from dispatch.links import PART, Slot, Ties, arrange, broken, named, plain
 from dispatch.openings import Openings
@@ -23,7 +24,6 @@ from dispatch.problem import Job, Problem
 from dispatch.reasons import why_unserved
 from dispatch.schedule import Visit, lay_out, travel_s
 from dispatch.score import route_cost, score
-from dispatch.solver import assemble, visits_of
 
 SHORTEST_S = 0.6  # a round
 ROUNDS = 8  # after the first

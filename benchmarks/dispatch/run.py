@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dispatch import Plan, Problem, solve, verify, warm_up
+from dispatch.assemble import assemble, laid_out
 from dispatch.compile import Compiled, compile_problem
-from dispatch.solver import assemble, laid_out
 
 Row = dict[str, object]
 WIDE = 8  # columns of a table, at most

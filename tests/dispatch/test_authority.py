@@ -10,11 +10,11 @@ from msgspec.structs import replace
 
 from dispatch import Break, Fact, verify
 from dispatch import child as children
+from dispatch.assemble import assemble
 from dispatch.authority import PlanRefused, approve, refusals
 from dispatch.compile import compile_problem
 from dispatch.routing_model import satisfied
 from dispatch.schedule import windows_in_order
-from dispatch.solver import assemble
 
 MINUTE = 60
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from dispatch import Break, Fact, Published, Rates, Window, verify
+from dispatch.assemble import assemble
 from dispatch.board import Board
 from dispatch.booking import Inserted, Price, insert_on, slots_on
 from dispatch.compile import compile_problem
 from dispatch.openings import Openings
 from dispatch.schedule import Visit, lay_out, windows_in_order
 from dispatch.score import score
-from dispatch.solver import assemble
 
 MINUTE = 60
 WINDOWS = tuple((h * 3600, (h + 2) * 3600) for h in range(0, 10, 2))

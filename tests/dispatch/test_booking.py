@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from cli.dispatch import app
 from dispatch import Break, Published, Unserved, solve, verify
+from dispatch.assemble import assemble
 from dispatch.authority import approve
 from dispatch.booking import Inserted, insert, slots, why_here
 from dispatch.compile import compile_problem
 from dispatch.files import encode_problem
 from dispatch.schedule import windows_in_order
 from dispatch.score import score
-from dispatch.solver import assemble
 
 MINUTE = 60
 

@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch import Break, Rates
+from dispatch.assemble import assemble
 from dispatch.compile import compile_problem
 from dispatch.schedule import Visit, lay_out
-from dispatch.solver import assemble
 from dispatch.verify import verify
 
 MINUTE = 60

@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch import Break, Fact, Rates, solve, verify
+from dispatch.assemble import assemble
 from dispatch.compile import compile_problem
 from dispatch.schedule import lay_out, windows_in_order
-from dispatch.solver import assemble
 
 ITERATIONS = 2000
 

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from dispatch import Break, Fact, Plan, Problem, Published, Unserved, verify
+from dispatch.assemble import assemble
 from dispatch.compile import compile_problem
 from dispatch.schedule import windows_in_order
-from dispatch.solver import assemble
 
 MINUTE = 60
 
