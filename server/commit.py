@@ -28,6 +28,27 @@ HASH_BYTES: Final = 8
 FORMER_HOLDER: Final = "former_holder"
 """The policy named by a conflict that tells the office of work done by somebody who no longer holds the scope."""
 MAX_CHANGES: Final = 5_000
+RULED: Final = {
+    "activity": "",
+    "appointment": "",
+    "asset": "readings",
+    "case": "",
+    "conflict": "",
+    "contact": "",
+    "contract": "",
+    "lead": "",
+    "maintenance_plan": "",
+    "offer": "",
+    "opportunity": "",
+    "quote": "",
+    "sales_order": "",
+    "service_report": "",
+    "signature": "",
+    "stock_move": "",
+    "survey": "",
+    "work_order": "",
+}
+"""Entities whose changes rules look at (see `server.rules`); by a field, those without which there is nothing for them to see."""
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -73,10 +94,11 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Parsed(msgspec.Struct, frozen=True):
-    """A transaction that decoded, with its edits; or the reason why it did not."""
+    """A transaction that decoded, with its edits and what each of them refers to; or the reason why it did not."""
 
     transaction: Transaction | None
     edits: tuple[tuple[EntitySpec, Edit], ...] = ()
+    referred: tuple[list[Key], ...] = ()
     reason: Reason | None = None
 
 
@@ -89,6 +111,7 @@ class RecordRow(msgspec.Struct, frozen=True):
     body: bytes
     delta: bytes | None
     ver: bytes
+    ruled: bool
 
 
 class LinkRow(msgspec.Struct, frozen=True):
@@ -155,16 +178,15 @@ def parse(raw: bytes, n: int) -> Parsed:
             edits.append((spec, edit))
         except Refused as refused:
             return Parsed(None, reason=refused.reason(at, change.entity, change.id))
-    return Parsed(transaction, tuple(edits))
+    return Parsed(transaction, tuple(edits), tuple(references(spec, edit) for spec, edit in edits))
 
 
 def keys_of(parsed: Iterable[Parsed]) -> frozenset[Key]:
     """Every record that the transactions touch, refer to, or are a part of."""
     keys: set[Key] = set()
     for one in parsed:
-        for spec, edit in one.edits:
-            keys.add((spec.name, edit.id))
-            keys.update(references(spec, edit))
+        keys.update((spec.name, edit.id) for spec, edit in one.edits)
+        keys.update(*one.referred)
     return frozenset(keys)
 
 
@@ -252,9 +274,10 @@ class _Draft:
         reasons: list[Reason] = []
         clashes: list[tuple[_State, Clash]] = []
         concurrent = False
+        bound = push.bound
         for at, (spec, edit) in enumerate(parsed.edits):
             try:
-                state = self._state(spec, edit, staged, push)
+                state = self._state(spec, edit, parsed.referred[at], staged, push if bound else None)
                 if push.strict and (state.record.seq > edit.base or (state.mask and (spec.name, edit.id) not in staged)):
                     raise Refused("moved", f"the {spec.name} has changed since version {edit.base}")
                 merged = merge(spec, state.record if state.record.versions else None, edit, push.author, stamp)
@@ -267,7 +290,7 @@ class _Draft:
             concurrent |= merged.concurrent
         if reasons:
             return Outcome(n, OutcomeKind.PARKED, reasons=tuple(reasons))
-        if push.bound:
+        if bound:
             clashes += self._late(push, staged, parsed)
         self._states |= staged
         for state in staged.values():
@@ -288,14 +311,18 @@ class _Draft:
             subject = staged[there[0][0].name, there[0][1].id]
             yield subject, Clash("", kept=None, held=held, held_by=push.author.device, open=True, policy=FORMER_HOLDER)
 
-    def _state(self, spec: EntitySpec, edit: Edit, staged: Mapping[Key, _State], push: Push) -> _State:
-        """The record as it stands now in this commit; raises `Refused` where the author may not know of it or its references."""
+    def _state(
+        self, spec: EntitySpec, edit: Edit, refers: Iterable[Key], staged: Mapping[Key, _State], bound: Push | None
+    ) -> _State:
+        """The record as it stands now in this commit; raises `Refused` where its references are missing or, if the push is `bound`,
+        its author may not know of it."""
         key = (spec.name, edit.id)
-        for referred in references(spec, edit):
+        part_of = edit.set.get(spec.scope.field) if edit.create and spec.scope.field else None
+        for referred in refers:
             entity, record_id = referred
             if not (referred in self._stored or referred in self._states or referred in staged):
                 raise Refused("reference", f"there is no {entity} {record_id}", _referring(spec, edit, entity, record_id))
-            if edit.create and edit.set.get(spec.scope.field or "") in (record_id, f"{entity}:{record_id}"):
+            if part_of is not None and part_of in (record_id, f"{entity}:{record_id}"):
                 self._check_parent(staged, entity, record_id, spec.scope.field or "")
         state = staged.get(key) or self._states.get(key)
         before = self._stored.get(key)
@@ -305,9 +332,9 @@ class _Draft:
             scope = spec.scope_of(edit.id, edit.set) if edit.create else ""
             state = _State(spec, scope, Record(edit.id, 0, deleted=False, body={}, versions={}), 0, None)
         if (
-            push.bound
+            bound
             and state.scope
-            and not self._may(push.author.user, state.scope, spec, edit, is_new=not state.record.versions)
+            and not self._may(bound.author.user, state.scope, spec, edit, is_new=not state.record.versions)
             and not any(made.scope == state.scope and _is_new_root(made) for made in staged.values())
         ):
             raise Refused("not_found", f"there is no {spec.name} {edit.id}" if not edit.create else f"there is no {state.scope}")
@@ -360,6 +387,7 @@ class _Draft:
                     encode_body(state.record.body),
                     None if whole_needed(state.mask) else encode_body(pick(state.spec, state.record.body, state.mask)),
                     encode_versions(state.record),
+                    _is_ruled(entity, state.record.body),
                 )
 
     def links(self) -> Iterable[LinkRow]:
@@ -373,6 +401,12 @@ class _Draft:
                 reason = f"{entity}:{record_id}"
                 yield from (LinkRow(link, reason, live=False) for link in sorted(was - now))
                 yield from (LinkRow(link, reason, live=True) for link in sorted(now - was))
+
+
+def _is_ruled(entity: str, body: Body) -> bool:
+    """Whether rules look at such a record."""
+    field = RULED.get(entity)
+    return field is not None and (not field or bool(body.get(field)))
 
 
 def _is_new_root(state: _State) -> bool:

@@ -39,28 +39,6 @@ STALE_CODE: Final = "TR001"
 """The SQLSTATE that `refuse_if_stale` raises."""
 
 MAX_GROUP: Final = 64
-RULED: Final = frozenset({
-    "activity",
-    "appointment",
-    "asset",
-    "case",
-    "conflict",
-    "contact",
-    "contract",
-    "lead",
-    "maintenance_plan",
-    "offer",
-    "opportunity",
-    "quote",
-    "sales_order",
-    "service_report",
-    "signature",
-    "stock_move",
-    "survey",
-    "work_order",
-})  # fmt: skip
-"""Entities whose changes rules look at; see `server.rules`."""
-
 _log: Final = logging.getLogger(__name__)
 _compress: Final = zstandard.ZstdCompressor(level=1).compress
 _logged: Final = msgspec.json.Decoder(list[Logged])
@@ -164,7 +142,7 @@ class Door:
         return []
 
     def _settle(self, tenant_id: int, group: Sequence[_Waiting], commit: Commit, seq: int) -> None:
-        if any(row.entity in RULED for row in commit.records):
+        if any(row.ruled for row in commit.records):
             self.on_ruled(tenant_id)
         touched = Touched(
             frozenset(row.scope for row in commit.records),
@@ -225,7 +203,7 @@ async def _write(connection: Connection, tenant_id: int, commit: Commit) -> int:
         *_columns(commit.records, 8, lambda r: (r.entity, r.id, r.scope, r.prev, r.deleted, r.body, r.delta, r.ver)),
         *_columns(commit.results, 7, _log_row),
         *_columns(commit.links, 5, lambda k: (k.link.source, int(k.link.kind), k.link.target, k.reason, k.live)),
-        sorted(RULED.intersection(entities)),
+        [row.ruled for row in commit.records],
     ]
     if parked:
         arguments += _columns(parked, 7, lambda item: _parked_row(*item))

@@ -1,7 +1,7 @@
 """Runs what the server does of its own accord (`server/domain/`).
 
 Each rule looks at the state as it is and says what is missing, so running it twice changes nothing; the list of what to look at is
-written in the same commit as the change itself (`server.door.RULED`).
+written in the same commit as the change itself (`server.commit.RULED`).
 """
 
 import asyncio

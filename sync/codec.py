@@ -7,6 +7,7 @@ number.
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -144,7 +145,10 @@ def _amounts(spec: EntitySpec, inc: Mapping[str, int | float] | msgspec.UnsetTyp
 
 def encode_versions(record: Record) -> bytes:
     """The record's versions, packed; those of the commit under way are the row's own."""
-    masks = _masks(record.versions)
+    versions = record.versions
+    if not record.adds and len(set(map(id, versions.values()))) == 1:
+        return _as_made(next(iter(versions.values())), tuple(versions))
+    masks = _masks(versions)
     groups = [
         (0 if v.seq == PENDING else v.seq, v.stamp, v.device, int(v.side), mask)
         for v, mask in sorted(masks.items(), key=lambda item: -item[0].seq)
@@ -158,10 +162,16 @@ def encode_versions(record: Record) -> bytes:
     return msgspec.msgpack.encode((groups, adds))
 
 
+@lru_cache(maxsize=256)
+def _as_made(version: Version, indexes: tuple[int, ...]) -> bytes:
+    """The versions of a record as it was made, with these fields: the same for all of one transaction."""
+    mask = sum(map(_BITS.__getitem__, indexes))
+    seq = 0 if version.seq == PENDING else version.seq
+    return msgspec.msgpack.encode((((seq, version.stamp, version.device, int(version.side), mask),),))
+
+
 def _masks(versions: Mapping[int, Version]) -> dict[Version, int]:
     """The fields of each version, as bits."""
-    if len(set(map(id, versions.values()))) == 1:  # a record as it was made
-        return {next(iter(versions.values())): sum(map(_BITS.__getitem__, versions))}
     masks: dict[Version, int] = {}
     for index, version in versions.items():
         masks[version] = masks.get(version, 0) | 1 << index

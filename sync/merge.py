@@ -6,7 +6,7 @@ of different fields never conflict at all. What happens then is the field's poli
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -131,18 +131,12 @@ def _create(spec: EntitySpec, edit: Edit, author: Author, stamp: Stamp) -> Merge
         raise Refused("not_found", f"there is no {spec.name} {edit.id}")
     if author.role not in spec.create:
         raise Refused("writer", f"a {author.role} may not create a {spec.name}")
-    version = Version(PENDING, stamp, author.device, author.side)
-    body, versions, mask = dict(edit.set), {EXISTENCE: version}, 1 << EXISTENCE
-    plain = _plain(spec.cls, author.role)
-    for name, value in edit.set.items():
-        index = plain.get(name)
-        if index is None:
-            field = spec.fields[name]
-            _check_first(spec, field, value, author)
-            body[name] = canonical(field, value)
-            index = field.index
-        versions[index] = version
-        mask |= 1 << index
+    body = dict(edit.set)
+    indexes, mask, special = _shape(spec.cls, author.role, tuple(body))
+    for field in special:
+        _check_first(spec, field, body[field.name], author)
+        body[field.name] = canonical(field, body[field.name])
+    versions = dict.fromkeys(indexes, Version(PENDING, stamp, author.device, author.side))
     born = Record(edit.id, 0, deleted=False, body=body, versions=versions)
     if edit.inc or edit.add or edit.remove or edit.append or edit.edit:
         rest = msgspec.structs.replace(edit, set={})
@@ -150,14 +144,18 @@ def _create(spec: EntitySpec, edit: Edit, author: Author, stamp: Stamp) -> Merge
     return Merged(born, mask)
 
 
-@cache
-def _plain(cls: type[Entity], role: Role) -> Mapping[str, int]:
-    """The index of each field that a creator of this role may set to whatever its type takes, and that holds it as it was said."""
-    return {
-        field.name: field.index
-        for field in cls.spec.fields.values()
-        if role in field.policy.writers and field.policy.flow is None and field.policy.kind not in REORDERED
-    }
+@lru_cache(maxsize=4_096)
+def _shape(cls: type[Entity], role: Role, names: tuple[str, ...]) -> tuple[tuple[int, ...], int, tuple[FieldSpec, ...]]:
+    """Of a new record that says these fields: the indexes and the mask of what it has a version of, and those of the fields that
+    are no plain ones. A plain field a creator of this role may set to whatever its type takes, and it holds that as it was said."""
+    fields = [cls.spec.fields[name] for name in names]
+    indexes = (EXISTENCE, *(field.index for field in fields))
+    special = (
+        field
+        for field in fields
+        if role not in field.policy.writers or field.policy.flow is not None or field.policy.kind in REORDERED
+    )
+    return indexes, sum(1 << index for index in indexes), tuple(special)
 
 
 def _check_first(spec: EntitySpec, field: FieldSpec, value: Any, author: Author) -> None:

@@ -241,6 +241,7 @@ p as (
         as u(device_no, epoch, n, user_id, received_ms, payload, reasons)
 )"""
 
+# Part d has no join: while nothing is known of a table, the planner would walk all devices of the tenant for each that pushes.
 _WRITE: Final = f"""
 with c as (
     update clock set seq = seq + 1, linked = case when cardinality($17::text[]) > 0 then seq + 1 else linked end
@@ -256,10 +257,11 @@ with c as (
         where t.seq = excluded.prev
     returning 1
 ), d as (
-    update device set last_n = u.last_n, seen_ms = greatest(seen_ms, u.received_ms)
-    from unnest($10::int[], $11::int[], $12::bigint[], $13::bigint[], $14::bigint[], $15::bytea[], $16::bytea[])
-        as u(no, epoch, first_n, last_n, received_ms, payload, outcomes)
-    where tenant_id = $1 and device.no = u.no and device.epoch = u.epoch and device.last_n = u.first_n - 1
+    update device set
+        last_n = ($13::bigint[])[array_position($10::int[], no)],
+        seen_ms = greatest(seen_ms, ($14::bigint[])[array_position($10::int[], no)])
+    where tenant_id = $1 and no = any($10::int[]) and epoch = ($11::int[])[array_position($10::int[], no)]
+        and last_n = ($12::bigint[])[array_position($10::int[], no)] - 1
     returning 1
 ), g as (
     insert into device_log (tenant_id, device_no, epoch, first_n, last_n, seq, received_ms, payload, outcomes)
@@ -278,7 +280,7 @@ with c as (
         and l.reason = u.reason and l.revoked = {FOREVER}
 ), e as (
     insert into rule_event (tenant_id, seq, entity, id)
-    select $1, c.seq, u.entity, u.id from c, unnest($2::text[], $3::text[]) as u(entity, id) where u.entity = any($22::text[])
+    select $1, c.seq, u.entity, u.id from c, unnest($2::text[], $3::text[], $22::bool[]) as u(entity, id, ruled) where u.ruled
 )"""
 
 _VERDICT: Final = """

@@ -9,8 +9,8 @@ from wire import BareDevice, create, update
 from server import rules
 from server.author import create as product
 from server.author import write
+from server.commit import RULED
 from server.domain.visits import slide_window
-from server.door import RULED
 from server.rules import RULES, Rules, tick
 from server.storage.office import Tenant
 from sync.protocol import Change, OutcomeKind
@@ -179,4 +179,18 @@ async def test_the_board_names_visits_that_a_device_has_not_seen(company: Compan
 
 
 def test_the_door_notes_changes_of_exactly_what_rules_look_at() -> None:
-    assert frozenset(RULES) == RULED
+    assert RULES.keys() == RULED.keys()
+
+
+async def test_a_machine_that_says_no_reading_leaves_rules_alone(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules look at machines for the sake of their readings alone."""
+    noted: list[int] = []
+    made = (product("account", "A1", name="Acme"), product("site", "S1", account="A1", name="Plant"))
+    await write(company.context, company.tenant_id, "made", [made])
+    await company.rest()
+    monkeypatch.setattr(company.context.door, "on_ruled", noted.append)
+    await write(company.context, company.tenant_id, "made", [[product("asset", "M1", site="S1", name="boiler")]])
+    assert noted == []
+    read = product("asset", "M2", site="S1", name="boiler", readings=[{"id": "R1", "at": 1, "value": 2.0, "unit": "bar"}])
+    await write(company.context, company.tenant_id, "made", [[read]])
+    assert noted == [company.tenant_id]
