@@ -53,7 +53,7 @@ async def news(tenant: Tenant, entity: str, *, since: int, limit: int) -> list[L
     """Records that changed after commit `since`, deleted ones too, in the order of their last commit; whole commits only."""
     query = (
         sa.select(record.c.entity, record.c.id, record.c.seq, record.c.scope, record.c.body, record.c.deleted)
-        .where(record.c.tenant_id == tenant.tenant_id, record.c.entity == entity, record.c.seq > since)
+        .where(record.c.tenant_id == tenant.tenant_id, record.c.entity == entity, record.c.seq > since, record.c.seq > sa.text("0"))
         .order_by(record.c.seq)
         .fetch(limit, with_ties=True)
     )

@@ -182,7 +182,7 @@ from (
     select r.* from unnest($2::text[]) as u(entity)
     cross join lateral (
         select seq, entity, id, prev, deleted, body, delta, ver, scope from record
-        where tenant_id = $1 and record.entity = u.entity and record.seq > $3
+        where tenant_id = $1 and record.entity = u.entity and record.seq > $3 and record.seq > 0
         offset 0
     ) r
     limit $4
@@ -229,9 +229,10 @@ cross join lateral (
 """The sum of record digests of each scope (signed; null if nothing is there) and the seq of its newest change."""
 
 NOTE_SEEN: Final = """
-update device d set seen_ms = greatest(d.seen_ms, u.seen_ms), cursor_seq = greatest(d.cursor_seq, u.cursor_seq)
-from unnest($2::int[], $3::bigint[], $4::bigint[]) as u(no, seen_ms, cursor_seq)
-where d.tenant_id = $1 and d.no = u.no
+update device set
+    seen_ms = greatest(seen_ms, ($3::bigint[])[array_position($2::int[], no)]),
+    cursor_seq = greatest(cursor_seq, ($4::bigint[])[array_position($2::int[], no)])
+where tenant_id = $1 and no = any($2::int[])
 """
 
 PARK: Final = """
@@ -241,7 +242,9 @@ p as (
         as u(device_no, epoch, n, user_id, received_ms, payload, reasons)
 )"""
 
-# Part d has no join: while nothing is known of a table, the planner would walk all devices of the tenant for each that pushes.
+# While nothing is known of a table, the planner walks all that a tenant has in it and looks at each row whether it is meant: all
+# devices, all links. So part d has no join, nor has NOTE_SEEN, and part x says once more, as a condition of the index, which links
+# it may mean.
 _WRITE: Final = f"""
 with c as (
     update clock set seq = seq + 1, linked = case when cardinality($17::text[]) > 0 then seq + 1 else linked end
@@ -278,6 +281,9 @@ with c as (
     from c, unnest($17::text[], $18::smallint[], $19::text[], $20::text[], $21::bool[]) as u(source, kind, target, reason, live)
     where not u.live and l.tenant_id = $1 and l.source = u.source and l.kind = u.kind and l.target = u.target
         and l.reason = u.reason and l.revoked = {FOREVER}
+        and l.source = any (array(
+            select w.source from unnest($17::text[], $21::bool[]) as w(source, live) where not w.live
+        ))
 ), e as (
     insert into rule_event (tenant_id, seq, entity, id)
     select $1, c.seq, u.entity, u.id from c, unnest($2::text[], $3::text[], $22::bool[]) as u(entity, id, ruled) where u.ruled
