@@ -128,10 +128,14 @@ class Tails:
             del self._reading[tenant_id]
 
     async def _read(self, tenant_id: int, cursor: Cursor, known: Tail | None) -> Tail:
-        """The tail as it is now: what is known of it and what came since, or from the asking device's checkpoint on."""
-        known = known or Tail(cursor.incarnation, cursor.base, cursor.base, 0, {}, frozenset(), {})
+        """The tail as it is now: what is known of it and what came since; if that is too much, what came since the checkpoint."""
+        anew = Tail(cursor.incarnation, cursor.base, cursor.base, 0, {}, frozenset(), {})
+        known = known or anew
         async with self._pool.connection(tenant_id) as connection:
             clock, *fresh = await connection.fetch(statements.TAIL, tenant_id, _ENTITIES, known.seq, TAIL_RECORDS + 1)
+            if len(fresh) > TAIL_RECORDS and known.seq < cursor.base:
+                known = anew
+                clock, *fresh = await connection.fetch(statements.TAIL, tenant_id, _ENTITIES, known.seq, TAIL_RECORDS + 1)
         if len(fresh) > TAIL_RECORDS or clock["id"] != known.incarnation:
             return Tail(clock["id"], clock["seq"], clock["seq"], clock["linked"], {}, frozenset(), {})
         rows = dict(known.rows)

@@ -110,6 +110,22 @@ async def test_a_page_that_does_not_hold_all_is_none_of_its(company: Company) ->
     assert not (await told(tails, company, users[:1], first, limit=4))[0]
 
 
+async def test_what_many_changes_have_buried_is_taken_up_by_who_has_them(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After more changes than a process remembers, the tail begins anew where the asking device stands."""
+    monkeypatch.setattr(tail, "TAIL_RECORDS", 5)
+    users, tails = await holders(company), Tails(company.context.pool)
+    await company.rest()
+    first, incarnation = await clock(company)
+    await tails.pull(company.tenant_id, users[0], Cursor(incarnation, first), 2_000, first)
+    await office(company, *(update("asset", f"M{n}", 2**40, condition="leaks") for n in range(8)))
+    await company.rest()
+    buried, _ = await clock(company)
+    await office(company, update("asset", "M0", 2**40, condition="dry"))
+    await company.rest()
+    assert all(await told(tails, company, users, buried))
+    assert not any((await told(tails, company, users, first))[: len(users)])
+
+
 async def test_devices_alike_share_what_was_read_once(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first reads the tail and its user's scopes, the others nothing more; after a commit the tail alone is read again."""
     users, tails = await holders(company), Tails(company.context.pool)
