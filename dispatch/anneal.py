@@ -15,12 +15,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from dispatch.clusters import clusters
 from dispatch.compile import Compiled
 from dispatch.kernel.engine import Engine, Trips
 from dispatch.kernel.part import Part
-from dispatch.kernel.shape import Data
+from dispatch.kernel.shape import ABSENCE, Data, Ints
 from dispatch.recombine import Pool
 from dispatch.walks import Lanes, Walk, leader
 
@@ -36,6 +37,7 @@ TRIAL_S = 0.1  # to measure the speed
 
 PART_JOBS, PART_ROUTES = 150, 15  # a part has so many jobs, or so many routes if those are more jobs
 ROUNDS, HOTTEST = 20, 1.0  # how many rounds, and where they begin
+VALUED, VALUED_UNTIL = 2.0, 0.6  # at first optional visits are worth so many times as much, until this share of the rounds
 SETTLED = 0.7  # share of the rounds after which each goes on from the best plan
 
 
@@ -131,15 +133,17 @@ class _Spending:
         chance = np.random.default_rng(self.run.seed)
         present: Trips = self.best
         hot = (WARM if has_start else HOTTEST) * self.scale
+        optional = np.array([self.run.compiled.problem.jobs[i].priority is None for i in self.run.compiled.open_jobs])
         drop = (COLD * self.scale / hot) ** (1.0 / ROUNDS)
         total = len(self.run.data.jobs)
         for n in range(ROUNDS):
             parts: list[Part] = []
             engines: list[Engine] = []
+            prices = self._prices(optional, 0.0 if has_start else 1.0 - n / (VALUED_UNTIL * ROUNDS))
             for k, (ways, jobs) in enumerate(clusters(self.run.data, present, self._part_jobs(present), chance)):
                 if self._over():
                     return
-                parts.append(Part(self.run.data, ways, jobs))
+                parts.append(Part(self.run.data, ways, jobs, prices))
                 engines.append(Engine(parts[k].data, (self.run.seed * 1009 + n) * 10007 + k, parts[k].inward(present)))
             whole = self._budget_of_round(n, engines[0])
             walks = [
@@ -158,6 +162,12 @@ class _Spending:
             present = self.best
             if n + 1 < SETTLED * ROUNDS:
                 present = {r: t for p, e in zip(parts, engines, strict=True) for r, t in p.outward(e.present()).items()}
+
+    def _prices(self, optional: npt.NDArray[np.bool_], left: float) -> Ints:
+        """What absences cost while this share of the dearer rounds is left. A route of optional visits pays only when many go
+        along: while they count for more it grows, and then loses those that do not pay."""
+        prices = self.run.data.jobs[:, ABSENCE]
+        return np.where(optional, prices * VALUED ** max(0.0, left), prices).astype(np.int64)
 
     def _budget_of_round(self, n: int, engine: Engine) -> int:
         """Iterations of all parts of round n together."""

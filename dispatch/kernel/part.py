@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from dispatch.kernel.engine import Trip, Trips
-from dispatch.kernel.shape import FROM_PLACE, OPTIONS, OPTIONS_END, ROW, TO_PLACE, Data, Ints, Ints32
+from dispatch.kernel.shape import ABSENCE, FROM_PLACE, OPTIONS, OPTIONS_END, ROW, TO_PLACE, Data, Ints, Ints32
 
 
 class Part:
-    """`data` of these ways and jobs, and the way there and back for trips. Items and options are numbered anew."""
+    """`data` of these ways and jobs, and the way there and back for trips. Items and options are numbered anew; `prices` are what
+    the absence of each job of the whole costs."""
 
-    def __init__(self, whole: Data, ways: Ints, jobs: Ints) -> None:
+    def __init__(self, whole: Data, ways: Ints, jobs: Ints, prices: Ints) -> None:
         self.ways, self.jobs = ways, jobs
         count = len(whole.jobs)
         items = np.concatenate((jobs, np.arange(count, len(whole.place))))
@@ -26,6 +27,7 @@ class Part:
         way_table[:, ROW] = row.reshape(-1)
         way_table[:, [FROM_PLACE, TO_PLACE]] = np.where(ends >= 0, np.searchsorted(places, ends), -1)
         job_table = whole.jobs[jobs]
+        job_table[:, ABSENCE] = prices[jobs]
         lengths = job_table[:, OPTIONS_END] - job_table[:, OPTIONS]
         firsts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
         self._shift = job_table[:, OPTIONS] - firsts[:-1]

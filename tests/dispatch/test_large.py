@@ -10,6 +10,7 @@ from dispatch.clusters import clusters
 from dispatch.compile import compile_problem
 from dispatch.kernel.engine import Engine
 from dispatch.kernel.part import Part
+from dispatch.kernel.shape import ABSENCE
 from dispatch.kernel.tables import tables
 
 JOBS, WORKERS = 430, 30
@@ -71,7 +72,7 @@ def test_a_part_costs_what_it_costs_in_the_whole(many):
     whole.fill()
     trips, total, found = whole.best(), 0.0, {}
     for ways, jobs in clusters(data, trips, 100, np.random.default_rng(1)):
-        part = Part(data, ways, jobs)
+        part = Part(data, ways, jobs, data.jobs[:, ABSENCE])
         assert part.outward(part.inward(trips)) == {r: trip for r, trip in trips.items() if r in ways}
         engine = Engine(part.data, 1, part.inward(trips))
         total += engine.best_cost
