@@ -22,6 +22,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # run as a script, it would take its neighbours for packages of their names
+
 from server.author import create as made
 from server.author import write
 from server.context import Context, opened

@@ -120,7 +120,7 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
 
 def _circles(appointments: Iterable[Any]) -> set[str]:
     """Visits that come, by way of others, after themselves."""
-    after = {row.id: row.after for row in appointments if row.after}
+    after = {row.id: row.follows for row in appointments if row.follows}
     found = set()
     for first in after:
         seen, at = set[str](), first
@@ -272,7 +272,7 @@ def _job(day: Day, appointment: Any, order: Any, place: int, shifts: Mapping[str
         tools=frozenset(order.tools or ()),
         parts=_parts(day, order),
         territory=None,
-        after=frozenset() if appointment.after is None else frozenset({appointment.after}),
+        after=frozenset() if appointment.follows is None else frozenset({appointment.follows}),
         pinned_worker=appointment.technician if appointment.pinned else None,
         pinned_start_s=_seconds(day, appointment.planned_start) if appointment.pinned and appointment.planned_start else None,
         fact=fact,

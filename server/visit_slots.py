@@ -66,7 +66,7 @@ class _Visit(msgspec.Struct, frozen=True):
     promised_to: int | None = None
     pinned: bool = False
     actual: tuple[()] = ()
-    after: None = None
+    follows: None = None
 
 
 class _Order(msgspec.Struct, frozen=True):

@@ -99,8 +99,8 @@ class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MAN
     """One planned visit. While it is planned for a technician, that technician holds the work order; one that was cancelled stays
     in sight, so that whoever was on the way is told.
 
-    `held` is false outside the window of days that devices keep: long done, or far ahead. It begins once the visit `after` which it
-    comes has ended; `fetch_at` is the depot to call at on the way, for parts and tools that are not on the van.
+    `held` is false outside the window of days that devices keep: long done, or far ahead. It begins once the visit that it
+    `follows` has ended; `fetch_at` is the depot to call at on the way, for parts and tools that are not on the van.
     """
 
     work_order: Annotated[Id, refers("work_order"), fixed()]
@@ -119,7 +119,7 @@ class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MAN
     actual: Annotated[tuple[ActualTime, ...], append_only()] = ()
     reason: Annotated[Name, field_wins()] = ""
     status: Annotated[AppointmentStatus, lifecycle(APPOINTMENT)] = AppointmentStatus.UNSCHEDULED
-    after: Annotated[Id | None, refers("appointment"), office_wins(OFFICE)] = None
+    follows: Annotated[Id | None, refers("appointment"), office_wins(OFFICE)] = None
     fetch_at: Annotated[Id | None, refers("depot"), office_wins(OFFICE)] = None
 
     @staticmethod

@@ -166,9 +166,9 @@ async def test_a_visit_comes_after_another_and_never_after_itself(company: Compa
     await applied(
         office,
         office.update("work_order", "W4", site="S1"),
-        office.update("appointment", "P2", after="P1", promised_from=None, promised_to=None),
-        office.update("appointment", "P3", after="P4"),
-        office.update("appointment", "P4", after="P3"),
+        office.update("appointment", "P2", follows="P1", promised_from=None, promised_to=None),
+        office.update("appointment", "P3", follows="P4"),
+        office.update("appointment", "P4", follows="P3"),
     )
     best = await planned(company)
     assert {left["appointment"] for left in best["unserved"]} == {"P3", "P4"}
