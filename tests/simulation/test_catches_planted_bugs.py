@@ -62,7 +62,7 @@ def in_page(patch: pytest.MonkeyPatch, before: str, after: str) -> None:
 @bug
 def a_resent_batch_is_taken_again(patch: pytest.MonkeyPatch) -> None:
     """The server does not look whether it has had a transaction before."""
-    in_write(patch, "and device.last_n = u.first_n - 1", "")
+    in_write(patch, "and last_n = ($12::bigint[])[array_position($10::int[], no)] - 1", "")
     real = exchange._push
 
     async def push(pool: Any, the_door: Any, claim: Any, device: Any, request: Any, now_ms: int) -> Any:
