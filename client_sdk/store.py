@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from client_sdk import words
 from client_sdk.driver import OWNER_ONLY, Connection, Cursor, opened, told
-from client_sdk.errors import Closed, SdkError, WrongKey
+from client_sdk.errors import Closed, SdkError, StorageError, WrongKey
 from client_sdk.items import Key, OutboxState
 from client_sdk.tables import PREFIX, ROWS, Value, layout, table_of
 from sync.codec import decode_body, encode_body
@@ -54,6 +54,8 @@ _VERSIONS: Final = (_SCHEMA, ("ALTER TABLE device ADD COLUMN before INTEGER NOT 
 VERSION: Final = len(_VERSIONS)
 CACHE_KB: Final = 16_000
 """So that a large page of the feed is written once, at its commit; only such a one ever takes so much."""
+OPENERS: Final = 50
+"""How many times the switch to write-ahead logging is tried."""
 WAL_PAGES: Final = 4_000
 """How long the write-ahead log grows, in pages of 4 KB, before a commit moves it into the file: longer than what a first sync of
 ten thousand records writes, which then writes nothing twice while somebody waits for it."""
@@ -115,7 +117,7 @@ class Store:
     def _begin(self, path: Path, key: str | None) -> None:
         self._connection, self._errors = opened(path, key)
         try:
-            self._all("PRAGMA journal_mode = WAL")
+            self._keep_log()
             # FULL: a commit survives an empty battery, not only a killed process. A technician's edit is worth one fsync.
             self._run("PRAGMA synchronous = FULL")
             self._all(f"PRAGMA wal_autocheckpoint = {WAL_PAGES:d}")
@@ -125,6 +127,20 @@ class Store:
         except BaseException:
             self.close()
             raise
+
+    def _keep_log(self) -> None:
+        """Write-ahead logging, which stays with the file. This one statement waits for nobody: where others open a new file in the
+        same moment it fails, and is tried again once they have let go."""
+        for left in reversed(range(OPENERS)):
+            try:
+                self._all("PRAGMA journal_mode = WAL")
+            except StorageError:
+                if not left:
+                    raise
+                self._run("BEGIN IMMEDIATE")
+                self._run("ROLLBACK")
+            else:
+                return
 
     def _prepare(self) -> None:
         if self._version() < VERSION:

@@ -151,6 +151,18 @@ async def test_two_processes_of_one_app_push_at_once(tmp_path: Path, peer: Peer,
     assert len(stored) == 24
 
 
+def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
+    """As when an app and its background service begin together."""
+    for number in range(20):
+        barrier = threading.Barrier(6)
+
+        def open_one(path: Path = tmp_path / f"{number}.db", barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            Replica.open(path).close()
+
+        _together(*[open_one] * 6)
+
+
 def test_two_threads_push_at_once(make: Make, peer: Peer, office: Office, tmp_path: Path) -> None:
     """On one replica and on two of the same file, from a file that nobody has opened before."""
     opened: list[Replica] = []
