@@ -12,7 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from server.domain.business_hours import utc_day
 from server.domain.scoring import DAY_MS, Backtest, Example, backtest
+from server.intake.cells import day_ms
 
 app = typer.Typer(help="Leads: how well are they scored?", no_args_is_help=True)
 console = Console()
@@ -45,18 +47,18 @@ def backtest_files(
         raise typer.BadParameter(f"{folder}: {error}", param_hint="folder") from error
     _show(found)
     if json is not None:
-        shown = {"protocol": CAVEAT, "split": _day(found.split_ms)} | msgspec.to_builtins(found)
+        shown = {"protocol": CAVEAT, "split": utc_day(found.split_ms)} | msgspec.to_builtins(found)
         json.write_bytes(msgspec.json.format(msgspec.json.encode(shown), indent=1))
 
 
 def examples(folder: Path) -> list[Example]:
     """The leads of Olist's funnel. Days are counted in UTC; a deal dated before its lead's first contact counts as on that day."""
     with (folder / CLOSED).open(encoding="utf-8", newline="") as file:
-        won_ms = {row["mql_id"]: _ms(row["won_date"]) for row in csv.DictReader(file)}
+        won_ms = {row["mql_id"]: day_ms(row["won_date"]) for row in csv.DictReader(file)}
     found = []
     with (folder / QUALIFIED).open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            at_ms = _ms(row["first_contact_date"])
+            at_ms = day_ms(row["first_contact_date"])
             features = {
                 "origin": row["origin"] or "not said",
                 "landing page": row["landing_page_id"],
@@ -67,19 +69,11 @@ def examples(folder: Path) -> list[Example]:
     return found
 
 
-def _ms(text: str) -> int:
-    return round(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
-
-
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
-
-
 def _show(found: Backtest) -> None:
     table = Table(box=None, show_header=False)
     single = f"{found.best_feature_auc:.3f} ({found.best_feature}), lift {found.best_feature_lift:.2f}"
     rows = {
-        "split": f"{_day(found.split_ms)}; won means within {found.within_days:.0f} days",
+        "split": f"{utc_day(found.split_ms)}; won means within {found.within_days:.0f} days",
         "learned from": f"{found.learned_from} leads, {found.learned_won} won",
         "judged on": f"{found.tested} newer leads, {found.tested_won} won: base rate {found.base_rate:.1%}",
         "AUC": f"{found.auc:.3f} (95 %: {found.auc_low:.3f} to {found.auc_high:.3f}); won ever {found.auc_ever:.3f}",

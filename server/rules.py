@@ -6,7 +6,7 @@ written in the same commit as the change itself (`server.commit.RULED`).
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Final, TypeAlias
@@ -35,7 +35,6 @@ from server.domain import (
     visits,
 )
 from server.domain.event import Clock, Event, Rule
-from server.domain.event import Rules as RulesOf
 from server.publishing import publish_due
 from server.storage.office import Held, Tenant
 from server.storage.records import forget_answers
@@ -43,6 +42,8 @@ from sync.protocol import Change, OutcomeKind
 
 BATCH: Final = 200
 ATTEMPTS: Final = 5
+TURNS: Final = 100
+"""How often the clocks of a tenant look in one sweep, each time at a batch; who has more due goes on in the next."""
 SWEEP_S: Final = 20.0
 """How often every tenant is looked at, for what another process left behind when it died."""
 DAY_MS: Final = 86_400_000
@@ -67,9 +68,9 @@ MODULES: Final = (
     surveys,
 )
 CLOCKS: Final[tuple[Clock, ...]] = tuple(clock for module in MODULES for clock in getattr(module, "CLOCKS", ()))
-_RULES: Final[tuple[RulesOf, ...]] = tuple(getattr(module, "RULES", {}) for module in MODULES)
+_EACH: Final[tuple[Mapping[str, tuple[Rule, ...]], ...]] = tuple(getattr(module, "RULES", {}) for module in MODULES)
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    entity: tuple(rule for rules in _RULES for rule in rules.get(entity, ())) for entity in sorted(set[str]().union(*_RULES))
+    entity: tuple(rule for rules in _EACH for rule in rules.get(entity, ())) for entity in sorted(set[str]().union(*_EACH))
 }
 
 _DATABASE_AWAY: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, sqlalchemy.exc.SQLAlchemyError)
@@ -143,15 +144,22 @@ class Rules:
         now_ms = self._context.now_ms()
         forget = now_ms - self._forgot_ms >= DAY_MS
         for tenant_id in tenants:
-            while await tick(self._context, CLOCKS, tenant_id, now_ms):
-                pass
-            await publish_due(self._context, tenant_id, now_ms)
-            if forget:
-                async with self._context.office.of(tenant_id) as tenant:
-                    await tenant.prune(now_ms - KEEP_TOMBSTONES_MS)
-                    await forget_answers(tenant, now_ms - KEEP_ANSWERS_MS)
+            try:
+                await self._keep_house_of(tenant_id, now_ms, forget=forget)
+            except (*_DATABASE_AWAY, *_FAULTS):  # what is wrong with one tenant must not hold up the others
+                _log.exception("the clocks of tenant %d wait for the next sweep", tenant_id)
         if forget:
             self._forgot_ms = now_ms
+
+    async def _keep_house_of(self, tenant_id: int, now_ms: int, *, forget: bool) -> None:
+        for _ in range(TURNS):
+            if not await tick(self._context, CLOCKS, tenant_id, now_ms):
+                break
+        await publish_due(self._context, tenant_id, now_ms)
+        if forget:
+            async with self._context.office.of(tenant_id) as tenant:
+                await tenant.prune(now_ms - KEEP_TOMBSTONES_MS)
+                await forget_answers(tenant, now_ms - KEEP_ANSWERS_MS)
 
     async def _drain(self) -> None:
         """A batch of each tenant in turn, so that one who brings in years of records holds up nobody else."""

@@ -87,6 +87,11 @@ def _holiday(day: str) -> date:
         raise Misread("holidays", f"a day is written like 2026-12-25, not {day!r}") from error
 
 
+def utc_day(at_ms: int) -> str:
+    """A day in words, such as 2026-11-30."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
+
+
 def instant_ms(zone: ZoneInfo, day: date, minute: int) -> int:
     """When the clock on the wall shows `minute` minutes past midnight: the first time if it does twice; if it never does, because
     the clock is put forward over it, the moment at which that happens."""

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from dateutil.relativedelta import relativedelta
 
 from server.author import create, update
+from server.domain.business_hours import utc_day
 from server.domain.event import Clock, Event, Rules
 from server.domain.look import Seen, look
 from server.storage.office import Tenant
@@ -84,10 +85,10 @@ async def coverage_of(tenant: Tenant, order: Seen) -> Coverage:
         return used_up
     asset = await look(tenant, "asset", order.get("asset"))
     if asset and asset.get("warranty_end") is not None and at_ms < asset.get("warranty_end"):
-        return Coverage("covered", f"The machine is under warranty until {_day(asset.get('warranty_end'))}.")
+        return Coverage("covered", f"The machine is under warranty until {utc_day(asset.get('warranty_end'))}.")
     if over := [row for row in fitting if row.end <= at_ms]:
         last = max(over, key=lambda row: row.end)
-        return Coverage("expired", f"Contract {last.name} ended on {_day(last.end)}.", last.id)
+        return Coverage("expired", f"Contract {last.name} ended on {utc_day(last.end)}.", last.id)
     return Coverage("billable", "No contract of this account covers it.") if contracts else Coverage("", "")
 
 
@@ -96,10 +97,6 @@ async def _entitlement(tenant: Tenant, contract_id: str, kind: str) -> Seen | No
     rows = await tenant.rows("entitlement", [projections["entitlement"].c.contract == contract_id])
     by_type = {row.type: row.id for row in reversed(rows)}
     return await look(tenant, "entitlement", by_type.get(kind) or by_type.get(""))
-
-
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
 
 
 async def check_coverage(event: Event) -> Iterable[Change]:

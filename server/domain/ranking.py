@@ -8,10 +8,11 @@ posterior, the rule's prior first, then the answers of all customers, then those
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
+
+from server.domain.business_hours import utc_day
 
 DAY_MS: Final = 86_400_000
 YEAR_DAYS: Final = 365.25
@@ -185,7 +186,7 @@ def _ideas(rule: OfferRule, facts: Facts) -> Iterator[_Idea]:
     yield from _of_affinity(facts)
     for advice in facts.advice:
         if advice.product in facts.wares:
-            when = f" on {_day(advice.at_ms)}" if advice.at_ms else ""
+            when = f" on {utc_day(advice.at_ms)}" if advice.at_ms else ""
             words = f"Advised on an earlier visit{when}: “{advice.words[:200]}”."
             yield _Idea(facts.wares[advice.product], RECOMMENDED, advice.asset, 1.0, words)
 
@@ -211,7 +212,7 @@ def _of_warranty(rule: OfferRule, facts: Facts, machine: Machine) -> Iterator[_I
     if ware is None or end_ms is None or not -30 <= (end_ms - facts.at_ms) / DAY_MS <= rule.expiry_days:
         return
     ends = "ends" if end_ms >= facts.at_ms else "ended"
-    yield _Idea(ware, WARRANTY, machine.id, 1.0, f"The warranty of {machine.name or 'the machine'} {ends} on {_day(end_ms)}.")
+    yield _Idea(ware, WARRANTY, machine.id, 1.0, f"The warranty of {machine.name or 'the machine'} {ends} on {utc_day(end_ms)}.")
 
 
 def _of_contracts(rule: OfferRule, facts: Facts) -> Iterator[_Idea]:
@@ -221,7 +222,7 @@ def _of_contracts(rule: OfferRule, facts: Facts) -> Iterator[_Idea]:
     standing = [one for one in facts.contracts if one.end_ms > facts.at_ms]
     for contract in standing:
         if (contract.end_ms - facts.at_ms) / DAY_MS <= rule.expiry_days and not contract.renewing:
-            yield _Idea(ware, CONTRACT, None, 1.0, f"The contract {contract.name} ends on {_day(contract.end_ms)}.")
+            yield _Idea(ware, CONTRACT, None, 1.0, f"The contract {contract.name} ends on {utc_day(contract.end_ms)}.")
     bare = [m for m in facts.machines if not any(not one.assets or m.id in one.assets for one in standing)]
     if bare:
         others = f" and {len(bare) - 1} more" if len(bare) > 1 else ""
@@ -245,10 +246,6 @@ def _service(rule: OfferRule, facts: Facts, kind: str) -> Ware | None:
         return facts.wares.get(rule.services[kind])
     found = [ware for ware in facts.wares.values() if ware.family == rule.service_family]
     return min(found, key=lambda ware: (ware.price_cents, ware.id), default=None)
-
-
-def _day(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).date().isoformat()
 
 
 def pairs_of(

@@ -1,12 +1,11 @@
 """To whom a lead goes, and by when somebody should have called. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 import msgspec
 
-from server.domain.business_hours import Hours, NeverOpen, add_business_time
+from server.domain.business_hours import Hours, NeverOpen, add_business_time, utc_day
 
 HOUR_S: Final = 3600
 _TOLD: Final = 4
@@ -46,7 +45,7 @@ def choose(sellers: Sequence[Seller], territory: str, skill: str, passed_by: Ite
     """The seller for a lead, and why: who is there, has not let it pass, of the territory, with the skill, with room; of those who
     are left the one with the fewest leads in hand. A wish that nobody meets is given up, but not presence."""
     passed = frozenset(passed_by)
-    out = [f"{s.name} is away until {_day(s.away_until_ms)}" for s in sellers if s.away_until_ms is not None]
+    out = [f"{s.name} is away until {utc_day(s.away_until_ms)}" for s in sellers if s.away_until_ms is not None]
     out += [f"{s.name} has let it pass" for s in sellers if s.id in passed and s.away_until_ms is None]
     left = [s for s in sellers if s.away_until_ms is None and s.id not in passed]
     if not left:
@@ -75,7 +74,3 @@ def respond_by_ms(rule: RoutingRule, hours: Hours, lead: Mapping[str, object], n
         return add_business_time(hours, now_ms, 1000 * respond_s)
     except NeverOpen:
         return None
-
-
-def _day(at_ms: int | None) -> str:
-    return datetime.fromtimestamp((at_ms or 0) / 1000, UTC).strftime("%Y-%m-%d")

@@ -8,7 +8,7 @@ per cent; its reasons are ten times the log-odds of each value.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -177,12 +177,7 @@ def backtest(
     mine = np.array([card.odds(e.features) for e in newer])
     alone = {name: round(float(roc_auc_score(won, odds)), 4) for name, odds in scored.items()}
     best = max(alone, key=lambda name: alone[name])
-    random = np.random.default_rng(0)
-    drawn = []
-    for _ in range(samples):
-        rows = random.integers(0, len(won), len(won))
-        if 0 < won[rows].sum() < len(rows):
-            drawn.append((roc_auc_score(won[rows], mine[rows]), roc_auc_score(won[rows], scored[best][rows])))
+    drawn = _drawn(won, mine, scored[best], samples)
     low, high = np.quantile([one for one, _ in drawn], (0.025, 0.975))
     ever = np.array([e.won_after_ms is not None for e in newer])
     return Backtest(
@@ -206,6 +201,17 @@ def backtest(
         auc_rival=None if rival is None else float(roc_auc_score(won, [rival.odds(e.features) for e in newer])),
         features=dict(sorted(alone.items(), key=lambda entry: -entry[1])),
     )
+
+
+def _drawn(won: Any, mine: Any, other: Any, samples: int) -> list[tuple[float, float]]:
+    """How well two scores (arrays, as `won` is) tell apart in samples of the leads, drawn with replacement: the bootstrap."""
+    import numpy as np  # noqa: PLC0415  # see above
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  # see above
+
+    random = np.random.default_rng(0)
+    drawn = (random.integers(0, len(won), len(won)) for _ in range(samples))
+    mixed = [rows for rows in drawn if 0 < won[rows].sum() < len(rows)]
+    return [(float(roc_auc_score(won[rows], mine[rows])), float(roc_auc_score(won[rows], other[rows]))) for rows in mixed]
 
 
 def lift(scores: Sequence[float], won: Sequence[bool], share: float) -> float:

@@ -31,9 +31,9 @@ class Kpi(msgspec.Struct, frozen=True, kw_only=True):
     def statement(self, by: str | None) -> str:
         """SQL giving `label`, `value`, `n`: one row, or one for each label of the group `by`."""
         if by is None:
-            return f"select '' as label, {self.value} as value, {self.n} as n from ({self.source}) s"  # noqa: S608  # constants
+            return f"select '' as label, {self.value} as value, {self.n} as n from ({self.source}) s"
         return (
-            f"select coalesce(({self.groups[by]})::text, '') as label, {self.value} as value, {self.n} as n "  # noqa: S608  # constants
+            f"select coalesce(({self.groups[by]})::text, '') as label, {self.value} as value, {self.n} as n "
             f"from ({self.source}) s group by 1 order by 1"
         )
 
@@ -50,17 +50,17 @@ from appointment a cross join lateral (
     from jsonb_array_elements(a.actual) e
 ) t where a.tenant_id = :tenant
 """
-_DONE_VISITS: Final = f"select * from ({_VISITS}) v where status = 'completed' and done_at >= :since and done_at < :until"  # noqa: S608
+_DONE_VISITS: Final = f"select * from ({_VISITS}) v where status = 'completed' and done_at >= :since and done_at < :until"
 _TIMED_VISITS: Final = f"""
 select * from ({_DONE_VISITS}) d where arrived_at is not null and coalesce(promised_to, planned_start) is not null
-"""  # noqa: S608  # constants
+"""
 
 _FIXED: Final = f"""
 select w.id, w.type, count(*) filter (where v.status in ('completed', 'cannot_complete')) as visits, max(v.done_at) as done_at
 from work_order w join ({_VISITS}) v on v.work_order = w.id
 where w.tenant_id = :tenant and w.status in ('work_done', 'approved', 'posted')
 group by w.id, w.type having max(v.done_at) >= :since and max(v.done_at) < :until
-"""  # noqa: S608  # constants
+"""
 
 _HOURS: Final = """
 select technician, sum(work) as work, sum(travel) as travel, sum(shift) as shift from (
@@ -83,7 +83,7 @@ left join product p on p.tenant_id = o.tenant_id and p.id = o.product
 where o.tenant_id = :tenant and o.stage in ('won', 'lost')
     and coalesce(o.closed_at, o.close_on) >= :since and coalesce(o.closed_at, o.close_on) < :until
 """
-_SOLD: Final = f"select * from ({_CLOSED}) c where stage = 'won'"  # noqa: S608  # constants
+_SOLD: Final = f"select * from ({_CLOSED}) c where stage = 'won'"
 
 _LEADS: Final = """
 select * from lead where tenant_id = :tenant and status <> 'duplicate' and captured_at >= :since and captured_at < :until
@@ -102,7 +102,7 @@ _VELOCITY: Final = f"""
 select (select count(*) from opportunity where tenant_id = :tenant and stage not in ('won', 'lost')) as open, c.*
 from (select avg((stage = 'won')::int) as win_rate, avg(amount_cents) filter (where stage = 'won') as amount_cents,
     avg(ended_at - opened_on) filter (where stage = 'won') / {DAY_MS}.0 as cycle_days, count(*) as closed from ({_CLOSED}) x) c
-"""  # noqa: S608  # constants
+"""
 
 _WORTH: Final = f"""
 select b.amount_cents, 1 - k.retention as churn, b.orders,
@@ -110,14 +110,14 @@ select b.amount_cents, 1 - k.retention as churn, b.orders,
 from (select avg(amount_cents) as amount_cents, count(*) as orders, count(distinct account) as accounts,
     min(ended_at) as first_at, max(ended_at) as last_at from ({_SOLD}) x where account is not null) b
 cross join (select avg(kept::int) as retention from ({_KEPT}) x) k
-"""  # noqa: S608  # constants
+"""
 
-_WON_OVER: Final = f"""
+_WON_OVER: Final = """
 select (select sum(cost_cents) from campaign where tenant_id = :tenant and start >= :since and start < :until) as cost_cents,
     (select count(*) from (select account, min(coalesce(closed_at, close_on)) as first_at from opportunity
         where tenant_id = :tenant and stage = 'won' and account is not null group by account) f
         where first_at >= :since and first_at < :until) as accounts
-"""  # noqa: F541  # constants
+"""
 
 _ANSWERS: Final = """
 select s.*, w.type from survey s left join work_order w on w.tenant_id = s.tenant_id and w.id = s.work_order
@@ -242,7 +242,7 @@ KPIS: Final[Mapping[str, Kpi]] = {
             title="Sales cycle",
             unit="days",
             formula="closed − opened, of the opportunities won in the period, on average",
-            source=f"select * from ({_SOLD}) w where opened_on is not null",  # noqa: S608
+            source=f"select * from ({_SOLD}) w where opened_on is not null",
             value=f"avg(ended_at - opened_on) / {DAY_MS}.0",
             groups={"owner": "owner", "product": "product_name", "month": _month("ended_at")},
         ),
@@ -294,7 +294,7 @@ KPIS: Final[Mapping[str, Kpi]] = {
             title="Net promoter score",
             unit="points",
             formula="100 × (answers of 9 and 10 − answers of 0 to 6) / answers",
-            source=f"select * from ({_ANSWERS}) a where kind = 'nps'",  # noqa: S608
+            source=f"select * from ({_ANSWERS}) a where kind = 'nps'",
             value="100.0 * avg((score >= 9)::int - (score <= 6)::int)",
             groups={"type": "type", "month": _month("answered_at")},
         ),
@@ -303,7 +303,7 @@ KPIS: Final[Mapping[str, Kpi]] = {
             title="Customer satisfaction",
             unit="share",
             formula="answers of 4 and 5 / answers",
-            source=f"select * from ({_ANSWERS}) a where kind = 'csat'",  # noqa: S608
+            source=f"select * from ({_ANSWERS}) a where kind = 'csat'",
             value="avg((score >= 4)::int)",
             groups={"type": "type", "month": _month("answered_at")},
         ),
@@ -313,5 +313,5 @@ KPIS: Final[Mapping[str, Kpi]] = {
 PURCHASES: Final = f"""
 select account, array_agg(ended_at order by ended_at) as at_ms, array_agg(amount_cents order by ended_at) as amounts_cents
 from ({_SOLD}) w where account is not null group by account order by account
-"""  # noqa: S608  # constants
+"""
 """What each account bought in the period, and when."""

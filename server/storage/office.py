@@ -155,7 +155,7 @@ class Tenant:
             select entity, id, seq, body from record
             where tenant_id = :tenant and not deleted
                 and (scope = '{CATALOGUE}' or scope in (select name from reach where step >= {LinkKind.HOLDS:d}))
-            """  # noqa: S608  # composed of constants
+            """
         )
         rows = await self.connection.execute(query, {"me": user(user_id), "tenant": self.tenant_id})
         return {(row.entity, row.id): (row.seq, row.body) for row in rows}
@@ -259,7 +259,7 @@ class Tenant:
             from h join link l
                 on l.tenant_id = :tenant and l.source = h.target and l.kind = {LinkKind.NEEDS:d} and l.target = :scope
             order by revoked desc, granted
-            """  # noqa: S608  # composed of constants
+            """
         )
         rows = await self.connection.execute(query, {"me": user(user_id), "tenant": self.tenant_id, "scope": scope})
         return rows.all()

@@ -6,13 +6,22 @@ pseudo-deals. A deal without an amount counts at what won deals of its product b
 
 from typing import Final
 
-_DEALS: Final = """
+from sync.entities.flows import Stage
+
+_OPEN: Final = ", ".join(f"'{stage}'" for stage in (Stage.PROSPECT, Stage.QUALIFIED, Stage.QUOTED, Stage.NEGOTIATION))
+
+
+def _rank(stage: str) -> str:
+    """How far an open stage is, from 1; null for the others."""
+    return f"array_position(array[{_OPEN}], {stage})"
+
+
+_DEALS: Final = f"""
 deal as (
     select o.*, coalesce(o.opened_on, (o.stages->0->>'at')::bigint, o.closed_at) as opened_at,
         case when o.stage in ('won', 'lost') then coalesce(o.closed_at, o.close_on) end as ended_at,
-        coalesce(array_position(array['prospect', 'qualified', 'quoted', 'negotiation'], o.stage), 1) as rank,
-        coalesce((select max(array_position(array['prospect', 'qualified', 'quoted', 'negotiation'], e->>'stage'))
-            from jsonb_array_elements(o.stages) e), 1) as furthest
+        coalesce({_rank("o.stage")}, 1) as rank,
+        coalesce((select max({_rank("e->>'stage'")}) from jsonb_array_elements(o.stages) e), 1) as furthest
     from opportunity o where o.tenant_id = :tenant
 )
 """
@@ -29,7 +38,7 @@ chance as (select o.at_ms, r.rank, (count(e.id) filter (where e.stage = 'won') +
     left join ended e on e.at_ms = o.at_ms and greatest(e.rank, e.furthest) >= r.rank group by 1, 2, o.share),
 usual as (select at_ms, product, grouping(product) = 1 as of_all, avg(amount_cents) as cents
     from ended where stage = 'won' and amount_cents > 0 group by at_ms, rollup (product))
-"""  # noqa: S608  # constants
+"""
 
 
 _WORTH: Final = """
@@ -44,7 +53,7 @@ select d.owner, d.close_on, p.name as product_name,
     c.share as chance
 from deal d join chance c on c.rank = d.rank left join product p on p.tenant_id = d.tenant_id and p.id = d.product
 where d.stage not in ('won', 'lost') and (d.close_on is null or (d.close_on >= :since and d.close_on < :until))
-"""  # noqa: S608  # constants
+"""
 """The open deals that should close in the period, or of which nobody says when: what each is worth, and its chance."""
 
 _MONTHS: Final = """
@@ -56,7 +65,7 @@ PAST_MONTHS: Final = f"""
 with {_DEALS}, month as ({_MONTHS}), {_learned("select at_ms from month")},
 due as (
     select m.at_ms, d.product, case when d.stage = 'won' then d.amount_cents else 0 end as won_cents,
-        coalesce(array_position(array['prospect', 'qualified', 'quoted', 'negotiation'], known.stage), 1) as rank, known.cents
+        coalesce({_rank("known.stage")}, 1) as rank, known.cents
     from month m join deal d on d.opened_at < m.at_ms and d.ended_at >= m.at_ms
         and d.ended_at < extract(epoch from to_timestamp(m.at_ms / 1000.0) at time zone 'UTC' + interval '1 month') * 1000
     left join lateral (
@@ -68,6 +77,6 @@ select d.at_ms, sum(d.won_cents) as won_cents, sum(c.share * {_WORTH.format(amou
     as forecast_cents
 from due d join chance c on c.at_ms = d.at_ms and c.rank = d.rank
 where exists (select from usual u where u.at_ms = d.at_ms) group by d.at_ms
-"""  # noqa: S608  # constants
+"""
 """By month: what was won of the deals that were open at its first moment and closed in it, and what that moment would have said of
 them. A month before which nothing had been won has nothing to go by, and is left out."""

@@ -19,16 +19,16 @@ with p as (
 ), n as (
     select h.holder, l.target as name from h
     join link l on l.tenant_id = $1 and l.source = h.name and l.kind = {LinkKind.NEEDS:d} and l.revoked = {FOREVER}
-)"""  # noqa: S608  # constants
+)"""
 
-NAMES: Final = f"{_WALK} select holder, name from p union select holder, name from h union select holder, name from n"  # noqa: S608  # constants
+NAMES: Final = f"{_WALK} select holder, name from p union select holder, name from h union select holder, name from n"
 """Every name on the way of each holder: its principals and the scopes it holds."""
 
 HOLDS_ONE: Final = f"""{_WALK}
 select exists (
     select from unnest($3::text[]) as w(scope)
     where w.scope = '{CATALOGUE}' or exists (select from h where h.name = w.scope) or exists (select from n where n.name = w.scope)
-)"""  # noqa: S608  # constants
+)"""
 """Whether the holder holds any of the scopes in $3."""
 
 SHUT_OUT: Final = """

@@ -153,14 +153,17 @@ async def test_two_processes_of_one_app_push_at_once(tmp_path: Path, peer: Peer,
 
 def test_a_new_file_is_opened_by_many_at_once(tmp_path: Path) -> None:
     """As when an app and its background service begin together."""
+    opened: list[Path] = []
     for number in range(20):
         barrier = threading.Barrier(6)
 
         def open_one(path: Path = tmp_path / f"{number}.db", barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
             Replica.open(path).close()
+            opened.append(path)
 
         _together(*[open_one] * 6)
+    assert len(opened) == 120
 
 
 def test_two_threads_push_at_once(make: Make, peer: Peer, office: Office, tmp_path: Path) -> None:

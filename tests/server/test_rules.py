@@ -10,6 +10,7 @@ from server import rules
 from server.author import create as product
 from server.author import write
 from server.commit import RULED
+from server.context import Context
 from server.domain.visits import slide_window
 from server.rules import RULES, Rules, tick
 from server.storage.office import Tenant
@@ -103,17 +104,21 @@ async def test_a_balance_below_zero_calls_for_a_count_once(company: Company) -> 
 async def test_a_sweep_lets_the_clocks_look_and_a_clock_with_a_fault_holds_up_no_other(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The sweeper of the tests' own server sleeps a day; this one is another process."""
+    """The sweeper of the tests' own server sleeps a day; this is another process. What publishes drop by drop is broken too."""
 
     async def broken(_tenant: Tenant, _now_ms: int) -> list[list[Change]]:
         raise LookupError("a fault")
 
-    async def only_this() -> dict[str, int]:
-        return {"company": company.tenant_id}
+    async def only_these() -> dict[str, int]:
+        return {"nobody": 2**31 - 1, "company": company.tenant_id}
+
+    async def broken_publishing(_context: Context, _tenant_id: int, _now_ms: int) -> int:
+        raise ValueError("a fault")
 
     _, first, _ = await crew(company)
     monkeypatch.setattr(rules, "CLOCKS", (broken, *rules.CLOCKS))
-    monkeypatch.setattr(company.context.office, "tenants", only_this)
+    monkeypatch.setattr(rules, "publish_due", broken_publishing)
+    monkeypatch.setattr(company.context.office, "tenants", only_these)
     monkeypatch.setattr(company.context, "now_ms", lambda: 400 * DAY_MS)
     sweeping = asyncio.create_task(Rules(company.context).run())
     try:
