@@ -2,7 +2,7 @@
 
     replica.query(
         Appointment,
-        col(Appointment.technician).is_(me),
+        col(Appointment.technician).is_(me) | col(Appointment.mates).has(me),
         col(Appointment.planned_start) >= dawn,
         order_by=col(Appointment.planned_start).ascending(),
     )

@@ -12,6 +12,7 @@ from dispatch.kernel import insertion as kernel
 from dispatch.kernel.shape import BIG
 from dispatch.plan import Route
 from dispatch.schedule import Visit, lay_out
+from dispatch.score import route_levels
 
 BEHIND_ALL_S = 1 << 41  # before any moment: what lies behind it is the whole time since
 
@@ -53,6 +54,19 @@ class Openings:
         row.insert(gap, Visit(compiled.open_jobs[k], job.place, option.start_s, option.end_s))
         route = lay_out(problem, replace(way, end_s=way.end_s + stretch_s, breaks=()), row, ())
         return None if route is None else (route.end_s - way.end_s, route)
+
+    def added(self, route: Route) -> tuple[int, int, int]:
+        """Lateness, moves and cost of a route that `nearest` told, beyond those of the same route without the job."""
+        problem = self.compiled.problem
+        r, way = next(
+            (r, way)
+            for r, way in enumerate(self.compiled.ways)
+            if (problem.workers[way.worker].id, way.shift) == (route.worker, route.shift)
+        )
+        before = lay_out(problem, replace(way, breaks=()), self.visits.get(r, ()), ()) if self.visits.get(r) or way.facts else None
+        was = (0, 0, 0) if before is None else route_levels(problem, before)
+        late, moves, cost = (now - then for now, then in zip(route_levels(problem, route), was, strict=True))
+        return late, moves, cost
 
     def _stretched(self, stretch_s: int) -> kernel.Rows:
         if stretch_s not in self._rows:

@@ -14,6 +14,7 @@ from dispatch.schedule import travel_s
 
 Clock = Callable[[int], str]
 
+MORE_TIME = "give the search more time"
 STRETCH_S = 4 * 3600  # overtime beyond the allowed that is worth proposing
 
 
@@ -49,11 +50,11 @@ def why_unserved(openings: Openings, k: int, clock: Clock = clock_words) -> Unse
     if job.pinned_worker is not None and job.pinned_worker not in compiled.problem.worker_index:
         words = f"it is pinned to {job.pinned_worker}, who has no shift in this plan"
         return Unserved(job=job.id, rule="pinned_worker", words=words, nearest="lift the pin")
-    for judge in (_refused, _unreachable, _crowded_out):
+    for judge in (_refused, _unreachable, _not_worth, _crowded_out):
         answer = judge(case)
         if answer is not None:
             return answer
-    return Unserved(job=job.id, rule="no_room", words="the search found no room for it", nearest="give the search more time")
+    return Unserved(job=job.id, rule="no_room", words="the search found no room for it", nearest=MORE_TIME)
 
 
 def _refused(case: _Case) -> Unserved | None:
@@ -114,6 +115,25 @@ def _unreachable(case: _Case) -> Unserved | None:
     words = "no shift of anyone who may serve it reaches its times"
     hint = f"a shift of {nearest[1]} longer by {-(-nearest[0] // 60)} minutes, or another window, would do"
     return Unserved(job=case.job.id, rule="shift_hours", words=words, nearest=hint)
+
+
+def _not_worth(case: _Case) -> Unserved | None:
+    """It is optional and there is room for it, so that it costs more than it brings."""
+    found = None if case.job.priority is not None else case.openings.nearest(case.k, case.compiled.alternatives[case.k], 0)
+    if found is None:
+        return None
+    late, moves, cost = case.openings.added(found[1])
+    dear = (late, moves) > (0, 0) or cost >= case.job.value
+    if not dear:
+        return Unserved(job=case.job.id, rule="no_room", words="the search found no room for it", nearest=MORE_TIME)
+    words = "it is worth less than it costs, wherever the search tried it"
+    if (late, moves) > (0, 0):
+        nearest = "it would make something late, or move what is published"
+    elif case.job.value > 0:
+        nearest = f"{100 * cost // case.job.value + 1} % of its value would do"
+    else:
+        nearest = f"it has no value; one above {cost} would do"
+    return Unserved(job=case.job.id, rule="value", words=words, nearest=nearest)
 
 
 def _crowded_out(case: _Case) -> Unserved | None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from itertools import zip_longest
 
 from msgspec import Struct, structs
 
-from dispatch.plan import Plan, Route, Stop
+from dispatch.plan import Plan, Stop
 from dispatch.problem import Break, Fact, Job, Parts, Problem, Shift, Worker
 from dispatch.solver import Progress, solve
 
@@ -20,7 +21,10 @@ PLENTY = 1_000_000  # parts on the van of one who has been at a depot
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """What became of one job: `added`, `dropped`, `worker` (someone else goes) or `time`; None where it is in no route."""
+    """What became of one job: `added`, `dropped`, `worker` (someone else goes) or `time`; None where it is in no route.
+
+    A crew's job has a change for each of the crew who came or went.
+    """
 
     job: str
     kind: str
@@ -150,27 +154,28 @@ def difference(before: Plan, after: Plan, tolerance_s: int = 0) -> tuple[Change,
     old, new = _where(before), _where(after)
     found = []
     for job in [*new, *(job for job in old if job not in new)]:
-        was, now = old.get(job), new.get(job)
-        if was is None or now is None:
-            kind = "added" if was is None else "dropped"
-        elif was[0].worker != now[0].worker:
-            kind = "worker"
-        elif abs(was[1].start_s - now[1].start_s) > tolerance_s:
-            kind = "time"
-        else:
-            continue
-        found.append(
-            Change(
-                job=job,
-                kind=kind,
-                worker_before=None if was is None else was[0].worker,
-                worker_after=None if now is None else now[0].worker,
-                start_before_s=None if was is None else was[1].start_s,
-                start_after_s=None if now is None else now[1].start_s,
-            )
-        )
+        was, now = old.get(job, {}), new.get(job, {})
+        before_s, after_s = next(iter(was.values()), None), next(iter(now.values()), None)
+        who: list[tuple[str | None, str | None]] = list(zip_longest(_but(was, now), _but(now, was)))
+        kind = "worker" if before_s is not None and after_s is not None else "added" if before_s is None else "dropped"
+        if not who and before_s is not None and after_s is not None and abs(before_s - after_s) > tolerance_s:
+            kind, who = "time", [(worker, worker) for worker in list(now)[:1]]
+        found += [
+            Change(job=job, kind=kind, worker_before=gone, worker_after=came, start_before_s=before_s, start_after_s=after_s)
+            for gone, came in who
+        ]
     return tuple(found)
 
 
-def _where(plan: Plan) -> dict[str, tuple[Route, Stop]]:
-    return {stop.job: (route, stop) for route in plan.routes for stop in route.stops if stop.kind == "job"}
+def _but(these: Mapping[str, int], those: Mapping[str, int]) -> list[str]:
+    return [worker for worker in these if worker not in those]
+
+
+def _where(plan: Plan) -> dict[str, dict[str, int]]:
+    """By job, who goes, and when it starts for them."""
+    found: dict[str, dict[str, int]] = {}
+    for route in plan.routes:
+        for stop in route.stops:
+            if stop.kind == "job":
+                found.setdefault(stop.job, {})[route.worker] = stop.start_s
+    return found

@@ -251,7 +251,9 @@ def _reasons(ties: Ties, plan: Plan, held: Plan) -> tuple[Unserved, ...]:
 
 
 def _of_crew(job: Job, alone: Unserved) -> Unserved:
-    """For a crew the lack of room is the lack of a common moment."""
+    """For a crew the lack of room is the lack of a common moment; what one of it would cost is not what all do."""
+    if job.crew > 1 and alone.rule == "value":
+        return structs.replace(alone, nearest="a higher value, or a smaller crew")
     if job.crew == 1 or alone.rule != "no_room":
         return alone
     words = f"no moment was found at which {job.crew} who may serve it are free together"

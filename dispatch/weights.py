@@ -11,7 +11,7 @@ LARGEST = 1 << 52  # sums stay exact in a double
 
 
 def job_prices(compiled: Compiled) -> Ints:
-    """What leaving out each open job costs, shape (open jobs,): above any travel, and class above class.
+    """What leaving out each open job costs, shape (open jobs,): above any travel and all optional visits, and class above class.
 
     Optional jobs cost their value, pinned ones more than every class. Where classes are so many that the sum would not stay exact,
     their ratio is bounded; the comparison of finished plans is by `Score` and strict in any case.
@@ -21,6 +21,8 @@ def job_prices(compiled: Compiled) -> Ints:
     kinds = classes(problem)
     counts = {kind: sum(problem.jobs[i].priority == kind for i in compiled.open_jobs) for kind in kinds}
     total = max(len(compiled.open_jobs), 1)
+    values = sum(problem.jobs[i].value for i in compiled.open_jobs if problem.jobs[i].priority is None)
+    unit = min(unit + 2 * values, max(unit, LARGEST // (4 * total)))
     ladder: dict[int, int] = {}
     price = unit
     room = max(2, int((LARGEST / (unit * total)) ** (1 / max(len(kinds), 1))))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from icalendar import Calendar, Event
 
 from server.storage.office import Tenant
-from server.storage.tables import calendar_feed, device_log, projections, record
+from server.storage.tables import CREWED, calendar_feed, device_log, projections, record
 from sync.entities.flows import AppointmentStatus
 
 DAY_MS: Final = 86_400_000
@@ -34,12 +34,13 @@ async def visits_of(tenant: Tenant, technician: str, now_ms: int) -> Sequence[An
     )
     columns = (visit.id, visit.planned_start, visit.planned_end, visit.duration_s, visit.status, order.subject, order.number)
     where = (site.name.label("site"), site.address, site.postal_code, site.city, site.position, site.access_notes)
+    theirs = visit.mates.contains([technician])
     query = (
         sa.select(*columns, *where, record.c.seq, changed.label("changed_ms"))
         .join(projections["work_order"], sa.and_(order.tenant_id == visit.tenant_id, order.id == visit.work_order))
         .join(projections["site"], sa.and_(site.tenant_id == visit.tenant_id, site.id == order.site))
         .join(record, sa.and_(record.c.tenant_id == visit.tenant_id, record.c.entity == "appointment", record.c.id == visit.id))
-        .where(visit.tenant_id == tenant.tenant_id, visit.technician == technician)
+        .where(visit.tenant_id == tenant.tenant_id, sa.or_(visit.technician == technician, sa.and_(CREWED, theirs)))
         .where(visit.planned_start.between(now_ms - PAST_MS, now_ms + AHEAD_MS))
         .order_by(visit.planned_start, visit.id)
         .limit(MOST)

@@ -21,7 +21,8 @@ from server.storage import plans
 from server.storage.office import Office
 from server.storage.stock import on_hand, used_parts
 from server.storage.tables import projections
-from server.translate import PLANNABLE, STARTED, Day, Question, imagined, question, standing
+from server.translate import PLANNABLE, STARTED, Day, Question, imagined, question
+from server.translate_back import standing
 
 TASK: Final = "plan"
 WATCH_S: Final = 0.25
@@ -71,6 +72,7 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
         sites = await tenant.rows("site", [projections["site"].c.id.in_({row.site for row in orders})])
         versions = await tenant.versions("appointment", [row.id for row in appointments])
         parts = {product for order in orders for product, count in (order.parts or {}).items() if count}
+        leads = {order.lead for order in orders if order.optional and order.value_cents is None and order.lead is not None}
         return Day(
             request.start_ms,
             request.end_ms,
@@ -85,6 +87,7 @@ async def load_day(office: Office, tenant_id: int, request: PlanRequest, now_ms:
             depots=await tenant.rows("depot"),
             on_hand=await on_hand(tenant, parts) if parts else {},
             used=await used_parts(tenant, {order.id for order in orders if order.parts}) if parts else {},
+            leads={row.id: row for row in await tenant.rows("lead", [projections["lead"].c.id.in_(leads)])} if leads else {},
         )
 
 
@@ -147,7 +150,7 @@ async def _solve(context: Context, tenant_id: int, row: Any, wished: _Wish) -> d
         day = imagined(day, request.what_if)
     asked, travel = await asyncio.to_thread(_question, context, day)
     told, known = _told_before(row)
-    reporter = _Reporter(context, tenant_id, run_id, told)
+    reporter = _Reporter(context, tenant_id, run_id, asked, told)
     plan = await asyncio.to_thread(
         solve,
         asked.problem,
@@ -189,12 +192,13 @@ def _found(asked: Question, day: Day, plan: Plan) -> dict[str, Any]:
     """The plan as it is told: itself, what it leaves out, its figures, and what is different from what stands."""
     left = [{"appointment": u.job, "rule": u.rule, "reason": u.words, "nearest": u.nearest} for u in plan.unserved]
     left += [{"appointment": job, "rule": "position", "reason": why, "nearest": ""} for job, why in asked.left_out.items()]
+    told, counted, mates = asked.told(plan), figures(asked.problem, plan), len(asked.mates)
     return {
-        "plan": msgspec.to_builtins(plan),
-        "planned": plan.served,
+        "plan": msgspec.to_builtins(told),
+        "planned": told.served,
         "unserved": left,
-        "figures": msgspec.to_builtins(figures(asked.problem, plan)),
-        "difference": msgspec.to_builtins(difference(standing(day), plan)),
+        "figures": msgspec.to_builtins(msgspec.structs.replace(counted, jobs=counted.jobs - mates, served=told.served)),
+        "difference": msgspec.to_builtins(difference(standing(day), told)),
         "adapted": [],
         "withheld": [],
     }
@@ -210,8 +214,8 @@ def _told_before(row: Any) -> tuple[list[dict[str, Any]], Plan | None]:
 class _Reporter:
     """Carries progress from the solving thread to the run's row, the latest only."""
 
-    def __init__(self, context: Context, tenant_id: int, run_id: str, told: list[dict[str, Any]]) -> None:
-        self._context, self._tenant_id, self._run_id = context, tenant_id, run_id
+    def __init__(self, context: Context, tenant_id: int, run_id: str, asked: Question, told: list[dict[str, Any]]) -> None:
+        self._context, self._tenant_id, self._run_id, self._asked = context, tenant_id, run_id, asked
         self._loop = asyncio.get_running_loop()
         self._lock = threading.Lock()
         self._progress = told
@@ -221,10 +225,11 @@ class _Reporter:
 
     def note(self, news: Progress) -> None:
         """Called in the solving thread."""
+        told, served = self._asked.told(news.plan), news.jobs_served - len(self._asked.mates)
         with self._lock:
             seconds = round(self.spent_s + news.seconds, 3)
-            self._progress.append({"seconds": seconds, "served": news.jobs_served, "score": msgspec.to_builtins(news.score)})
-            self._best = {"plan": msgspec.to_builtins(news.plan), "planned": news.jobs_served}
+            self._progress.append({"seconds": seconds, "served": served, "score": msgspec.to_builtins(news.score)})
+            self._best = {"plan": msgspec.to_builtins(told), "planned": served}
         self._loop.call_soon_threadsafe(self._start)
 
     def _start(self) -> None:

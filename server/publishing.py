@@ -14,7 +14,8 @@ from server.context import Context
 from server.plan_request import PlanRequest
 from server.storage import plans
 from server.storage.tables import projections
-from server.translate import Day, Question, changes
+from server.translate import Day, Question
+from server.translate_back import changes
 from sync.entities.flows import AppointmentStatus as A
 from sync.protocol import Change, OutcomeKind
 
@@ -50,14 +51,15 @@ async def publish(
 
 
 def _places(day: Day, plan: Plan) -> dict[str, tuple[str, int, tuple[str, ...]]]:
-    """By appointment: technician, start, and the visits ahead of it."""
-    found = {}
+    """By appointment: technician, start, and the visits ahead of it; of a crew those of the one who has the fewest."""
+    found: dict[str, tuple[str, int, tuple[str, ...]]] = {}
     ahead: dict[str, list[str]] = {}
     for route in sorted(plan.routes, key=lambda route: route.start_s):
         before = ahead.setdefault(route.worker, [])
         for stop in route.stops:
             if stop.kind == "job":
-                found[stop.job] = (route.worker, day.start_ms + stop.start_s * 1000, tuple(before))
+                if stop.job not in found or len(before) < len(found[stop.job][2]):
+                    found[stop.job] = (route.worker, day.start_ms + stop.start_s * 1000, tuple(before))
                 before.append(stop.job)
     return found
 

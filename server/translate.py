@@ -1,4 +1,4 @@
-"""Records to a planning problem and a plan back to ordinary changes. The only place where the two vocabularies meet. Pure."""
+"""Records to a planning problem. Here and in `translate_back`, and nowhere else, the two vocabularies meet. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -22,18 +22,19 @@ from dispatch import (
     Worker,
     estimate,
 )
-from dispatch.plan import Route, Score, Stop
-from server.author import update
 from server.plan_request import WhatIf
 from sync.entities.customers import Located
 from sync.entities.flows import AppointmentStatus as A
+from sync.entities.flows import LeadStatus
 from sync.links import scope_name
-from sync.protocol import Change
 
 STARTED: Final = frozenset({A.TRAVELING, A.ON_SITE, A.IN_PROGRESS, A.PAUSED, A.COMPLETED, A.CANNOT_COMPLETE})
 PLANNABLE: Final = frozenset({A.UNSCHEDULED, A.SCHEDULED, A.DISPATCHED, A.ACCEPTED, A.REJECTED})
+HOUR_CENTS: Final = 6_000
+"""What an hour of a technician costs where no technician's record says."""
 DEPOT_S: Final = 600
 """A call at a depot: park, load, sign."""
+_NOTHING_EXPECTED: Final = frozenset({LeadStatus.DISQUALIFIED, LeadStatus.LOST})
 _PEACE: Final = {A.SCHEDULED: 1, A.DISPATCHED: 5, A.ACCEPTED: 20}
 """What it costs in peace to move an appointment that nobody, the device, or the technician knows of."""
 
@@ -58,14 +59,34 @@ class Day(msgspec.Struct, frozen=True):
     """By place (`technician:…`, `depot:…`), how many of each product lie there."""
     used: Mapping[str, Mapping[str, int]] = {}
     """By work order, how many of each product went into it already."""
+    leads: Mapping[str, Any] = {}
+    """The leads that optional orders are worth something by."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """The problem; what cannot even be asked: appointment id → why; and which depot each of the problem's depots is, in order."""
+    """The problem; what cannot even be asked: appointment id → why; which depot each of the problem's depots is, in order; and
+    the jobs that say where the mates of a crew under way are: job id → appointment id."""
 
     problem: Problem
     left_out: Mapping[str, str]
     depots: Sequence[str] = ()
+    mates: Mapping[str, str] = {}
+
+    def told(self, plan: Plan) -> Plan:
+        """The plan in terms of appointments: of a crew under way each one is at the same."""
+        if not self.mates:
+            return plan
+        routes = (
+            msgspec.structs.replace(
+                route,
+                stops=tuple(
+                    msgspec.structs.replace(stop, job=self.mates[stop.job]) if stop.job in self.mates else stop
+                    for stop in route.stops
+                ),
+            )
+            for route in plan.routes
+        )
+        return msgspec.structs.replace(plan, routes=tuple(routes))
 
 
 def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelMatrix] = estimate) -> Question:
@@ -77,6 +98,8 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
     jobs: list[Job] = []
     published: list[Published] = []
     places: dict[str, int] = {}
+    mates: dict[str, str] = {}
+    hour_cents = _hour_cents(day)
     circles = _circles(day.appointments)
     for appointment in day.appointments:
         if appointment.id in circles:
@@ -92,16 +115,20 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
             continue
         if order.site not in places:
             places[order.site] = _point(points, site.position)
-        job = _job(day, appointment, order, places[order.site], shifts)
-        if job is None:
+        if A(appointment.status) in STARTED:
+            happened = _happened(day, appointment, order, places[order.site], shifts)
+            jobs += happened
+            mates |= {job.id: appointment.id for job in happened[1:]}
             continue
-        jobs.append(job)
+        jobs.append(_job(day, appointment, order, places[order.site], workers, hour_cents))
         peace = _PEACE.get(A(appointment.status))
-        if peace and appointment.technician in shifts and appointment.planned_start is not None:
-            start_s = _seconds(day, appointment.planned_start)
-            published.append(
-                Published(job=job.id, worker=appointment.technician, start_s=start_s, move_worker=peace, move_time=peace)
-            )
+        if peace and appointment.planned_start is not None:
+            start_s = seconds(day, appointment.planned_start)
+            published += [
+                Published(job=appointment.id, worker=member, start_s=start_s, move_worker=peace, move_time=peace)
+                for member in crew_of(appointment)
+                if member in shifts
+            ]
     known = {job.id for job in jobs}
     jobs = [msgspec.structs.replace(job, after=job.after & known) if job.after - known else job for job in jobs]
     depots = [row for row in day.depots if row.position] if any(job.parts or job.tools for job in jobs) else []
@@ -112,10 +139,16 @@ def question(day: Day, travel: Callable[[Sequence[tuple[float, float]]], TravelM
         depot_s=DEPOT_S if depots else 0,
         travel=travel(points),
         places=tuple(Place(lat=lat, lon=lon) for lat, lon in points),
-        now_s=_seconds(day, day.now_ms) if day.now_ms > day.start_ms else None,
+        now_s=seconds(day, day.now_ms) if day.now_ms > day.start_ms else None,
         published=tuple(published),
     )
-    return Question(problem, left_out, tuple(row.id for row in depots))
+    return Question(problem, left_out, tuple(row.id for row in depots), mates)
+
+
+def crew_of(appointment: Any) -> tuple[str, ...]:
+    """Who makes a visit as it stands: the technician who leads, then the mates."""
+    leads = () if appointment.technician is None else (appointment.technician,)
+    return (*leads, *sorted(set(appointment.mates or ()).difference(leads)))
 
 
 def _circles(appointments: Iterable[Any]) -> set[str]:
@@ -143,67 +176,8 @@ def imagined(day: Day, what_if: WhatIf) -> Day:
     )
 
 
-def standing(day: Day) -> Plan:
-    """What the appointments say now, as a plan to compare with: who and when, nothing else."""
-    routes: dict[str, list[Stop]] = {}
-    for row in day.appointments:
-        if row.technician is not None and row.planned_start is not None:
-            start_s = _seconds(day, row.planned_start)
-            end_s = start_s + row.duration_s
-            routes.setdefault(row.technician, []).append(Stop(job=row.id, arrival_s=start_s, start_s=start_s, end_s=end_s))
-    laid = tuple(
-        Route(worker=who, shift=0, start_s=0, end_s=0, stops=tuple(sorted(stops, key=lambda stop: stop.start_s)), travel_s=0,
-              distance_m=0, duty_s=0)
-        for who, stops in routes.items()
-    )  # fmt: skip
-    return Plan(routes=laid, unserved=(), score=Score(promises=0, unserved=(), late=0, moves=0, cost=0))
-
-
-def standing_by_shift(day: Day) -> Plan:
-    """The same with each visit in the shift that it falls into, as a plan into which something more can be put."""
-    routes: dict[tuple[str, int], list[Stop]] = {}
-    for route in standing(day).routes:
-        for stop in route.stops:
-            routes.setdefault((route.worker, _shift_at(day, route.worker, day.start_ms + stop.start_s * 1000)), []).append(stop)
-    laid = tuple(
-        Route(worker=who, shift=shift, start_s=0, end_s=0, stops=tuple(stops), travel_s=0, distance_m=0, duty_s=0)
-        for (who, shift), stops in sorted(routes.items())
-    )
-    return msgspec.structs.replace(standing(day), routes=laid)
-
-
-def changes(day: Day, asked: Question, plan: Plan) -> Iterable[Change]:
-    """One change for each appointment that the plan places elsewhere than it stands."""
-    depots = dict(zip(asked.problem.depots, asked.depots, strict=True))
-    rows = {appointment.id: appointment for appointment in day.appointments}
-    for route in plan.routes:
-        fetch_at = None
-        for stop in route.stops:
-            row = rows.get(stop.job)
-            if stop.kind == "depot":
-                fetch_at = depots[stop.place]
-            if stop.kind != "job" or row is None or A(row.status) in STARTED:
-                continue
-            fields: dict[str, Any] = {
-                "technician": route.worker,
-                "planned_start": day.start_ms + stop.start_s * 1000,
-                "planned_end": day.start_ms + stop.end_s * 1000,
-                "travel_s": stop.travel_s,
-                "fetch_at": fetch_at,
-            }
-            fetch_at = None
-            if A(row.status) in (A.UNSCHEDULED, A.REJECTED):
-                fields["status"] = A.SCHEDULED
-            fields = {name: value for name, value in fields.items() if getattr(row, name) != value}
-            if fields:
-                yield update("appointment", row.id, day.bases[row.id], **fields)
-    for left in plan.unserved:
-        row = rows.get(left.job)
-        if row is not None and A(row.status) is A.SCHEDULED and not row.pinned:
-            yield update("appointment", row.id, day.bases[row.id], technician=None, planned_start=None, status=A.UNSCHEDULED)
-
-
-def _seconds(day: Day, at_ms: int) -> int:
+def seconds(day: Day, at_ms: int) -> int:
+    """A moment in the problem's time."""
     return (at_ms - day.start_ms) // 1000
 
 
@@ -221,8 +195,8 @@ def _worker(day: Day, technician: Any, points: list[tuple[float, float]]) -> Wor
             SkillHeld(
                 held.skill,
                 held.level,
-                None if held.valid_from is None else _seconds(day, held.valid_from),
-                None if held.valid_to is None else _seconds(day, held.valid_to),
+                None if held.valid_from is None else seconds(day, held.valid_from),
+                None if held.valid_to is None else seconds(day, held.valid_to),
             )
             for held in day.skills
             if held.technician == technician.id
@@ -241,10 +215,10 @@ def _worker(day: Day, technician: Any, points: list[tuple[float, float]]) -> Wor
 def _shift(day: Day, shift: Any, home: int | None) -> Shift:
     breaks: tuple[Break, ...] = ()
     if shift.break_s and shift.break_earliest is not None and shift.break_latest is not None:
-        breaks = (Break(_seconds(day, shift.break_earliest), _seconds(day, shift.break_latest), shift.break_s),)
+        breaks = (Break(seconds(day, shift.break_earliest), seconds(day, shift.break_latest), shift.break_s),)
     return Shift(
-        start_s=_seconds(day, shift.start),
-        end_s=_seconds(day, shift.end),
+        start_s=seconds(day, shift.start),
+        end_s=seconds(day, shift.end),
         start_place=home,
         end_place=home,
         breaks=breaks,
@@ -252,31 +226,80 @@ def _shift(day: Day, shift: Any, home: int | None) -> Shift:
     )
 
 
-def _job(day: Day, appointment: Any, order: Any, place: int, shifts: Mapping[str, int]) -> Job | None:
-    status = A(appointment.status)
-    fact = None
-    if status in STARTED:
-        if not shifts.get(appointment.technician) or appointment.planned_start is None:
-            return None
-        fact = _fact(day, appointment)
+def _happened(day: Day, appointment: Any, order: Any, place: int, shifts: Mapping[str, int]) -> list[Job]:
+    """A visit that has begun, as what happened; of a crew one more for each mate, which says where they are."""
+    there = [member for member in crew_of(appointment) if shifts.get(member)]
+    if not there or appointment.planned_start is None:
+        return []
+    visit = Job(
+        id=appointment.id,
+        place=place,
+        duration_s=appointment.duration_s,
+        due_s=_due_s(day, appointment, order),
+        priority=order.priority,
+        parts=_parts(day, order),
+        fact=_fact(day, appointment, there[0]),
+    )
+    return [visit] + [
+        Job(
+            id=f"{appointment.id} of {mate}",
+            place=place,
+            duration_s=appointment.duration_s,
+            priority=None,
+            fact=_fact(day, appointment, mate),
+        )
+        for mate in there[1:]
+    ]
+
+
+def _due_s(day: Day, appointment: Any, order: Any) -> int | None:
     due = appointment.due or order.due
+    return None if due is None else seconds(day, due)
+
+
+def _job(day: Day, appointment: Any, order: Any, place: int, workers: Sequence[Worker], hour_cents: int) -> Job:
+    crew, kept = order.crew or 1, frozenset[str]()
+    if appointment.pinned and appointment.mates:
+        kept = frozenset(crew_of(appointment))
+        crew = max(crew, len(kept))
+    windows = _windows(day, appointment)
+    owed = bool(windows) or A(appointment.status) in (A.DISPATCHED, A.ACCEPTED)  # what was promised or sent out is
+    optional = bool(order.optional) and not owed
     return Job(
         id=appointment.id,
         place=place,
         duration_s=appointment.duration_s,
-        windows=_windows(day, appointment),
-        release_s=None if appointment.earliest is None else _seconds(day, appointment.earliest),
-        due_s=None if due is None else _seconds(day, due),
-        priority=order.priority,
+        windows=windows,
+        release_s=None if appointment.earliest is None else seconds(day, appointment.earliest),
+        due_s=_due_s(day, appointment, order),
+        priority=None if optional else order.priority,
+        value=_value_cents(day, order) * 3600 // hour_cents if optional else 0,
         skills=(SkillNeed(order.skill, order.skill_level),) if order.skill else (),
         tools=frozenset(order.tools or ()),
         parts=_parts(day, order),
         territory=None,
+        excluded=frozenset(worker.id for worker in workers).difference(kept) if crew == len(kept) else frozenset(),
+        crew=crew,
         after=frozenset() if appointment.follows is None else frozenset({appointment.follows}),
         pinned_worker=appointment.technician if appointment.pinned else None,
-        pinned_start_s=_seconds(day, appointment.planned_start) if appointment.pinned and appointment.planned_start else None,
-        fact=fact,
+        pinned_start_s=seconds(day, appointment.planned_start) if appointment.pinned and appointment.planned_start else None,
     )
+
+
+def _hour_cents(day: Day) -> int:
+    """What an hour costs on average. The planner's prices are seconds of work, so this turns money into them."""
+    known = [row.cost_hour_cents for row in day.technicians if row.cost_hour_cents and row.cost_hour_cents > 0]
+    return round(sum(known) / len(known)) if known else HOUR_CENTS
+
+
+def _value_cents(day: Day, order: Any) -> int:
+    """What an optional order brings: as it says itself, or its lead's estimate times the chance that its score is."""
+    if order.value_cents is not None:
+        return int(order.value_cents)
+    lead = day.leads.get(order.lead)
+    if lead is None or LeadStatus(lead.status) in _NOTHING_EXPECTED:
+        return 0
+    return max(0, lead.estimate_cents or 0) * (lead.score or 0) // 100
 
 
 def _parts(day: Day, order: Any) -> tuple[Parts, ...]:
@@ -291,19 +314,19 @@ def _windows(day: Day, appointment: Any) -> tuple[Window, ...]:
         return ()
     start = appointment.promised_from if appointment.promised_from is not None else day.start_ms
     end = appointment.promised_to if appointment.promised_to is not None else day.end_ms
-    return (Window(_seconds(day, start), _seconds(day, end)),)
+    return (Window(seconds(day, start), seconds(day, end)),)
 
 
-def _fact(day: Day, appointment: Any) -> Fact:
+def _fact(day: Day, appointment: Any, member: str) -> Fact:
     """What has begun stands as it happened: by its actual times where they are known, else as planned."""
     times = {entry["status"]: entry["at"] for entry in appointment.actual or ()}
     start_ms = times.get(A.IN_PROGRESS) or times.get(A.ON_SITE) or appointment.planned_start
     end_ms = times.get(A.COMPLETED) or times.get(A.CANNOT_COMPLETE) or start_ms + appointment.duration_s * 1000
-    shift = _shift_at(day, appointment.technician, start_ms)
-    return Fact(worker=appointment.technician, shift=shift, start_s=_seconds(day, start_ms), end_s=_seconds(day, end_ms))
+    shift = shift_at(day, member, start_ms)
+    return Fact(worker=member, shift=shift, start_s=seconds(day, start_ms), end_s=seconds(day, end_ms))
 
 
-def _shift_at(day: Day, technician: str, at_ms: int) -> int:
+def shift_at(day: Day, technician: str, at_ms: int) -> int:
     """Which of a technician's shifts a moment falls into; the first if none."""
     mine = (shift for shift in day.shifts if shift.technician == technician)
     return next((at for at, shift in enumerate(mine) if shift.start <= at_ms <= shift.end), 0)

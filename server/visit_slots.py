@@ -16,7 +16,8 @@ from server.planning import load_day
 from server.problems import ProblemError
 from server.storage.office import Held
 from server.storage.tables import projections
-from server.translate import Day, question, standing_by_shift
+from server.translate import Day, crew_of, question
+from server.translate_back import standing_by_shift
 from sync.entities import Lead
 from sync.entities.flows import AppointmentStatus
 from sync.protocol import OutcomeKind
@@ -59,13 +60,14 @@ class _Visit(msgspec.Struct, frozen=True):
     work_order: str = _ASKED
     status: str = AppointmentStatus.UNSCHEDULED
     technician: str | None = None
+    mates: tuple[()] = ()
     planned_start: int | None = None
     earliest: int | None = None
     due: int | None = None
     promised_from: int | None = None
     promised_to: int | None = None
     pinned: bool = False
-    actual: tuple[()] = ()
+    actual: Sequence[Any] = ()
     follows: None = None
 
 
@@ -78,6 +80,8 @@ class _Order(msgspec.Struct, frozen=True):
     due: int | None = None
     parts: None = None
     tools: tuple[()] = ()
+    crew: int = 1
+    optional: bool = False
 
 
 class _Asked(msgspec.Struct, frozen=True):
@@ -156,19 +160,33 @@ async def _asked(context: Context, tenant_id: int, lead: Lead, asked: SlotReques
     request = PlanRequest(asked.start_ms - 86_400_000, days_end_ms)
     day = await load_day(context.office, tenant_id, request, context.now_ms())
     rep = people[0]
-    mine = [row for row in day.appointments if row.technician == rep.id]
+    mine = [row if row.technician == rep.id else _as_mine(row, rep.id) for row in day.appointments if rep.id in crew_of(row)]
     shifts = [s for s in day.shifts if s.technician == rep.id and s.end > asked.start_ms and s.start < asked.end_ms]
     alone = msgspec.structs.replace(
         day,
         start_ms=asked.start_ms,
         appointments=[*mine, _Visit(asked.duration_s)],
-        orders={**day.orders, _ASKED: _Order(lead.site)},
+        orders={row.id: _Order(row.site, row.id, due=row.due) for row in day.orders.values()} | {_ASKED: _Order(lead.site)},
         sites={**day.sites, lead.site: places[0]},
         technicians=[rep],
         skills=[],
         shifts=sorted(shifts, key=lambda shift: shift.start),
     )
     return _Asked(rep.id, lead.account or places[0].account, alone)
+
+
+def _as_mine(row: Any, rep: str) -> _Visit:
+    """A crew's visit as one of its mates sees it: theirs, and not to be moved."""
+    return _Visit(
+        row.duration_s,
+        id=row.id,
+        work_order=row.work_order,
+        status=row.status,
+        technician=rep,
+        planned_start=row.planned_start,
+        pinned=True,
+        actual=row.actual,
+    )
 
 
 def _graded(day: Day, windows: Sequence[tuple[int, int]]) -> list[Offered]:

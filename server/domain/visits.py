@@ -28,7 +28,8 @@ KEEP_AHEAD_MS: Final = 21 * DAY_MS
 
 
 async def keep_extra_visit(event: Event) -> Iterable[Change]:
-    """Two technicians completed one visit: the first report is the visit, the second a visit of its own beside it."""
+    """Two technicians completed one visit: the first report is the visit, the second a visit of its own beside it; unless they made
+    it together."""
     tenant, conflict = event.tenant, event.fields
     if conflict.get("policy") != SECOND_REPORT or conflict["subject_entity"] != "appointment":
         return ()
@@ -38,7 +39,7 @@ async def keep_extra_visit(event: Event) -> Iterable[Change]:
         return ()
     visit = msgspec.json.decode(held.fields)
     extra_id = f"{held.id}.extra.{technician}"
-    if visit.get("technician") == technician or await tenant.raw_record("appointment", extra_id) is not None:
+    if technician in _crew(visit) or await tenant.raw_record("appointment", extra_id) is not None:
         return ()
     if await tenant.record("work_order", visit["work_order"]) is None:
         return ()
@@ -50,7 +51,8 @@ async def keep_extra_visit(event: Event) -> Iterable[Change]:
 
 
 async def give_back_visit(event: Event) -> Iterable[Change]:
-    """Reassigned, but the first technician had finished already: the visit is theirs, and the second one's is cancelled."""
+    """Reassigned, but the first technician had finished already: the visit is theirs, and the second one's is cancelled. Where work
+    takes a crew, whoever had finished was one of it."""
     tenant, conflict = event.tenant, event.fields
     if conflict.get("policy") != FORMER_HOLDER:
         return ()
@@ -62,12 +64,15 @@ async def give_back_visit(event: Event) -> Iterable[Change]:
     if row is None or row.deleted or technician is None:
         return ()
     visit = msgspec.json.decode(row.body)
-    if await tenant.record("work_order", visit["work_order"]) is None:
+    order = await tenant.record("work_order", visit["work_order"])
+    if order is None:
         return ()
     status = decode_versions(row.ver, row.seq)[0].get(Appointment.spec.fields["status"].index)
     theirs = status is not None and conflict["held_by"] == device_name(status.device)
-    if not theirs or visit.get("status") not in _FINISHED or visit.get("technician") in (None, technician):
+    if not theirs or visit.get("status") not in _FINISHED or visit.get("technician") is None or technician in _crew(visit):
         return ()
+    if msgspec.json.decode(order.fields).get("crew", 1) > 1:
+        return (update("appointment", row.id, row.seq, mates=sorted({*visit.get("mates", ()), technician})),)
     second = f"{row.id}.second.{visit['technician']}"
     fields = _like(visit) | {"technician": visit["technician"], "reason": f"done by {technician}"}
     return (
@@ -80,6 +85,10 @@ async def give_back_visit(event: Event) -> Iterable[Change]:
 async def _technician_of(tenant: Tenant, user_id: str) -> str | None:
     people = await tenant.rows("technician", [projections["technician"].c.user == user_id], limit=1)
     return people[0].id if people else None
+
+
+def _crew(visit: Mapping[str, Any]) -> set[str | None]:
+    return {visit.get("technician"), *visit.get("mates", ())}
 
 
 def _like(visit: Mapping[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def _month(column: str) -> str:
 
 
 _VISITS: Final = """
-select a.tenant_id, a.id, a.work_order, a.technician, a.status, a.promised_to, a.planned_start, t.done_at, t.arrived_at
+select a.tenant_id, a.id, a.work_order, a.technician, a.mates, a.status, a.promised_to, a.planned_start, t.done_at, t.arrived_at
 from appointment a cross join lateral (
     select max((e->>'at')::bigint) filter (where e->>'status' = 'completed') as done_at,
         min((e->>'at')::bigint) filter (where e->>'status' in ('on_site', 'in_progress')) as arrived_at
@@ -51,6 +51,10 @@ from appointment a cross join lateral (
 ) t where a.tenant_id = :tenant
 """
 _DONE_VISITS: Final = f"select * from ({_VISITS}) v where status = 'completed' and done_at >= :since and done_at < :until"
+_WENT: Final = f"""
+select d.done_at, went.technician from ({_DONE_VISITS}) d
+cross join lateral unnest(array_append(d.mates, d.technician)) went(technician)
+"""
 _TIMED_VISITS: Final = f"""
 select * from ({_DONE_VISITS}) d where arrived_at is not null and coalesce(promised_to, planned_start) is not null
 """
@@ -185,8 +189,8 @@ KPIS: Final[Mapping[str, Kpi]] = {
             name="jobs-a-day",
             title="Jobs a day",
             unit="visits",
-            formula="visits completed / days on which a technician completed any",
-            source=_DONE_VISITS,
+            formula="visits completed / days on which a technician completed any; a crew's visit is one of each who made it",
+            source=_WENT,
             value=f"count(*)::float8 / nullif(count(distinct (technician, done_at / {DAY_MS})), 0)",
             groups={"technician": "technician", "month": _month("done_at")},
         ),

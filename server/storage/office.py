@@ -291,12 +291,27 @@ class Tenant:
         )
 
     async def unseen(self) -> Sequence[Any]:
-        """Planned visits that a device of their technician has not seen as they stand now."""
+        """Planned visits that a device of one who makes them has not seen as they stand now; of a crew a row for each."""
         visit, person = projections["appointment"].c, projections["technician"].c
+        going = (
+            sa.func.unnest(sa.func.array_append(visit.mates, visit.technician))
+            .table_valued("member", name="going")
+            .render_derived()
+            .lateral()
+        )
         query = (
-            sa.select(visit.id, visit.technician, visit.status, visit.planned_start, record.c.seq, device.c.name, device.c.seen_ms)
+            sa.select(
+                visit.id,
+                person.id.label("technician"),
+                visit.status,
+                visit.planned_start,
+                record.c.seq,
+                device.c.name,
+                device.c.seen_ms,
+            )
             .join(record, sa.and_(record.c.tenant_id == visit.tenant_id, record.c.entity == "appointment", record.c.id == visit.id))
-            .join(projections["technician"], sa.and_(person.tenant_id == visit.tenant_id, person.id == visit.technician))
+            .join(going, sa.true())
+            .join(projections["technician"], sa.and_(person.tenant_id == visit.tenant_id, person.id == going.c.member))
             .join(device, sa.and_(device.c.tenant_id == visit.tenant_id, device.c.user_id == person.user))
             .where(visit.tenant_id == self.tenant_id, device.c.status == "active", device.c.cursor_seq < record.c.seq)
             .order_by(visit.planned_start, visit.id)

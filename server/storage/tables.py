@@ -333,6 +333,8 @@ _INDICES: Final = {
 }
 _NAMED: Final = sa.text("external_id <> ''")
 """Most records have no name in another system, and cost no entry."""
+CREWED: Final = sa.text("mates <> '{}'")
+"""Visits of a crew, which are few."""
 
 
 def _projection(spec: EntitySpec) -> sa.Table:
@@ -344,6 +346,7 @@ def _projection(spec: EntitySpec) -> sa.Table:
         *(sa.Column(field.name, _TYPES[field.column], nullable=not field.required) for field in spec.fields.values()),
         *(sa.Index(None, "tenant_id", *columns) for columns in _INDICES.get(spec.name, ())),
         *([sa.Index(None, "tenant_id", "external_id", postgresql_where=_NAMED)] if "external_id" in spec.fields else []),
+        *([sa.Index(None, "tenant_id", "planned_start", postgresql_where=CREWED)] if "mates" in spec.fields else []),
         postgresql_with={"fillfactor": "80"},
     )
 

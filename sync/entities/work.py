@@ -13,6 +13,7 @@ from sync.policies import (
     FIELD,
     MANAGERS,
     OFFICE,
+    SALES,
     add_wins,
     append_only,
     field_wins,
@@ -28,7 +29,12 @@ from sync.schema import Body, Code, Count, Entity, Id, Instant, Json, Name, Text
 
 
 class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
-    """What is to be done. `parts` says how many of which product the work takes, `tools` what one must bring along."""
+    """What is to be done. `parts` says how many of which product the work takes, `tools` what one must bring along, `crew` how many
+    technicians go together.
+
+    Nobody is owed `optional` work: it is planned where it brings more than it costs. It brings `value_cents`, or what its lead is
+    expected to.
+    """
 
     account: Annotated[Id, refers("account"), office_wins(OFFICE)]
     site: Annotated[Id, refers("site"), office_wins(OFFICE)]
@@ -57,6 +63,9 @@ class WorkOrder(Entity, scope=root("work_order"), delete=MANAGERS):
     external_id: Annotated[Code, last_writer(OFFICE)] = ""
     parts: Annotated[dict[Id, Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None], keyed()] = {}
     tools: Annotated[tuple[Code, ...], add_wins()] = ()
+    crew: Annotated[int, msgspec.Meta(ge=1, le=20), office_wins(OFFICE)] = 1
+    optional: Annotated[bool, office_wins(OFFICE)] = False
+    value_cents: Annotated[Annotated[int, msgspec.Meta(ge=0, le=2**52)] | None, office_wins(OFFICE | SALES)] = None
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:
@@ -97,7 +106,7 @@ _GONE = frozenset({AppointmentStatus.UNSCHEDULED, AppointmentStatus.REJECTED})
 
 class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MANAGERS):
     """One planned visit. While it is planned for a technician, that technician holds the work order; one that was cancelled stays
-    in sight, so that whoever was on the way is told.
+    in sight, so that whoever was on the way is told. Of a crew `technician` leads; the `mates` are the others, and hold it too.
 
     `held` is false outside the window of days that devices keep: long done, or far ahead. It begins once the visit that it
     `follows` has ended; `fetch_at` is the depot to call at on the way, for parts and tools that are not on the van.
@@ -121,14 +130,15 @@ class Appointment(Entity, scope=part_of("work_order"), create=OFFICE, delete=MAN
     status: Annotated[AppointmentStatus, lifecycle(APPOINTMENT)] = AppointmentStatus.UNSCHEDULED
     follows: Annotated[Id | None, refers("appointment"), office_wins(OFFICE)] = None
     fetch_at: Annotated[Id | None, refers("depot"), office_wins(OFFICE)] = None
+    mates: Annotated[tuple[Id, ...], msgspec.Meta(max_length=19), office_wins(OFFICE)] = ()
 
     @staticmethod
     def links(record_id: str, body: Body) -> Iterable[Link]:  # noqa: ARG004  # the link is the order's, whichever visit states it
         if body.get("fetch_at"):
             yield Link(LinkKind.NEEDS, scope_name("work_order", body["work_order"]), scope_name("depot", body["fetch_at"]))
-        if body.get("technician") and body.get("held", True) and body.get("status", AppointmentStatus.UNSCHEDULED) not in _GONE:
-            technician = scope_name("technician", body["technician"])
-            yield Link(LinkKind.HOLDS, technician, scope_name("work_order", body["work_order"]))
+        if body.get("held", True) and body.get("status", AppointmentStatus.UNSCHEDULED) not in _GONE:
+            for member in {body.get("technician"), *body.get("mates", ())} - {None}:
+                yield Link(LinkKind.HOLDS, scope_name("technician", member), scope_name("work_order", body["work_order"]))
 
 
 class TimeKind(enum.StrEnum):

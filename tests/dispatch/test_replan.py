@@ -60,3 +60,17 @@ def test_the_difference_names_what_came_and_went(tiny):
     later = structs.replace(plan, routes=(structs.replace(plan.routes[0], stops=stops), *plan.routes[1:]))
     assert {change.kind for change in difference(plan, later, tolerance_s=599)} == {"time"}
     assert difference(plan, later, tolerance_s=600) == ()
+
+
+def test_the_difference_names_each_of_a_crew_who_came_or_went(tiny):
+    staff = [tiny.worker(name, tiny.shift(home=home)) for name, home in (("ann", 8), ("bob", 12), ("cid", 60))]
+    problem = tiny.problem(staff, [tiny.job("lift", 10, 30, crew=2)])
+    plan = solve(problem, iterations=500)
+    empty = structs.replace(plan, routes=())
+    assert {(c.kind, c.worker_after) for c in difference(empty, plan)} == {("added", "ann"), ("added", "bob")}
+    assert {(c.kind, c.worker_before) for c in difference(plan, empty)} == {("dropped", "ann"), ("dropped", "bob")}
+    swapped = structs.replace(
+        plan, routes=tuple(structs.replace(r, worker="cid") if r.worker == "ann" else r for r in reversed(plan.routes))
+    )
+    assert [(c.kind, c.worker_before, c.worker_after) for c in difference(plan, swapped)] == [("worker", "ann", "cid")]
+    assert difference(plan, structs.replace(plan, routes=plan.routes[::-1])) == ()

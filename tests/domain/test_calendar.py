@@ -59,3 +59,14 @@ async def test_technicians_ask_for_their_own(shop: Shop) -> None:
     other = await theo("POST", "/v1/calendars", {"technician": "T2"})
     assert (other.status_code, other.json()["field"]) == (403, "technician")
     assert (await shop.desk("POST", "/v1/calendars", {"technician": "T9"})).status_code == 404
+
+
+async def test_a_crews_visit_is_in_the_calendar_of_each_of_it(shop: Shop) -> None:
+    await shop.desk.put("technician", "T2", name="Uma")
+    await shop.visit("P1", technician="T2", mates=["T1"])
+    await shop.visit("P2", technician="T2")
+    found = {}
+    for one in ("T1", "T2"):
+        made = (await shop.desk("POST", "/v1/calendars", {"technician": one})).json()
+        found[one] = {uid.split(".")[0] for uid in visits((await shop.company.http.get(made["path"])).content)}
+    assert found == {"T1": {"P1"}, "T2": {"P1", "P2"}}

@@ -73,7 +73,8 @@ async def test_what_visits_tell(company: Company) -> None:
     late = times(in_progress=nine + DAY + HOUR, completed=nine + DAY + 2 * HOUR)
     await visit(company, "P3", "W2", "T2", "completed", planned_start=nine + DAY, actual=late)  # an hour late
     window = times(on_site=nine + HOUR, completed=nine + 3 * HOUR)
-    await visit(company, "P4", "W3", "T1", "completed", planned_start=nine, promised_to=nine + 2 * HOUR, actual=window)
+    crew = {"mates": ["T2"], "promised_to": nine + 2 * HOUR}
+    await visit(company, "P4", "W3", "T1", "completed", planned_start=nine, actual=window, **crew)
     outside = times(on_site=nine - 90 * DAY, completed=nine - 90 * DAY)
     await put(company, "work_order", "W4", account="A", site="S", status="work_done")
     await visit(company, "P5", "W4", "T1", "completed", planned_start=nine, actual=outside)
@@ -83,8 +84,9 @@ async def test_what_visits_tell(company: Company) -> None:
     adherence = await told(company, "schedule-adherence", "technician")
     assert (adherence.value, adherence.n) == (pytest.approx(2 / 3), 3)
     assert [(part.label, part.value) for part in adherence.by] == [("T1", 1.0), ("T2", 0.0)]
-    jobs = await told(company, "jobs-a-day")
-    assert (jobs.value, jobs.n) == (1.5, 3), "two of T1 on one day, one of T2 on another"
+    jobs = await told(company, "jobs-a-day", "technician")
+    assert [(part.label, part.value, part.n) for part in jobs.by] == [("T1", 2.0, 2), ("T2", 1.0, 2)], "a crew's is one of each"
+    assert (jobs.value, jobs.n) == (pytest.approx(4 / 3), 4)
 
 
 async def test_what_hours_tell(company: Company) -> None:

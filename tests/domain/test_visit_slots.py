@@ -84,3 +84,25 @@ async def test_what_is_missing_is_named(house: House) -> None:
     await house.does(desk, {"entity": "lead", "id": "L1", "base": 2**50, "set": {"owner": sam.me.user}})
     status, told = await asked(rita, "GET", "/v1/leads/L1/slots", params=day)
     assert (status, told["field"]) == (422, "owner")
+
+
+async def test_a_visit_that_the_rep_makes_with_others_takes_their_time(house: House) -> None:
+    desk, rita = await planned(house)
+    await house.does(
+        desk,
+        create("technician", "T1", name="Theo"),
+        create("work_order", "W2", account="A1", site="S1", crew=2, skill="gas"),
+        create(
+            "appointment",
+            "P2",
+            work_order="W2",
+            technician="T1",
+            mates=["R1"],
+            status="scheduled",
+            planned_start=DAWN_MS + 10 * HOUR_MS,
+            duration_s=7200,
+        ),
+    )
+    days = {"start_ms": DAWN_MS, "end_ms": DAWN_MS + 2 * DAY_MS, "duration_s": 5400}
+    _, told = await asked(rita, "GET", "/v1/leads/L1/slots", params=days)
+    assert [(slot["start_ms"] - DAWN_MS) / HOUR_MS for slot in told["slots"]] == [32, 34], "the first morning is taken"

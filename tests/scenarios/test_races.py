@@ -367,3 +367,31 @@ async def test_34_a_plan_is_published_while_three_devices_are_offline(field: Fie
     assert await board() == set()
     await field.dispatcher.sets(Appointment, "W1.visit", planned_start=field.clock() + HOUR_MS)
     assert await board() == {("W1.visit", "Theo")}
+
+
+async def test_a_crew_finishes_and_whoever_was_taken_off_had_been_there(field: Field) -> None:
+    """Two who were sent together both report: one visit. Whoever finished it offline and was taken off is one of the crew again."""
+    phones = {"Theo": await field.technician("Theo"), "Uma": await field.technician("Uma")}
+    for order in ("W1", "W2"):
+        visit = await field.job(order, "Theo")
+        await field.dispatcher.sets(WorkOrder, order, crew=2)
+        await field.dispatcher.sets(Appointment, visit, mates=["Uma"])
+    for phone in phones.values():
+        await phone.sync()
+        assert phone.ids(Appointment) == {"W1.visit", "W2.visit"}
+    for name, phone in phones.items():
+        finish(phone, name, "W1", field.clock())
+    finish(phones["Uma"], "Uma", "W2", field.clock())
+    await field.dispatcher.sets(Appointment, "W2.visit", mates=[])
+    for phone in phones.values():
+        await phone.sync()
+        await field.rules_are_done()
+    visits = await field.dispatcher.all(Appointment)
+    assert {v.status for v in visits.values()} == {Visit.COMPLETED}
+    assert {name: (v.technician, v.mates) for name, v in visits.items()} == {
+        "W1.visit": ("Theo", ("Uma",)),
+        "W2.visit": ("Theo", ("Uma",)),
+    }, "one visit of each order, and nobody's was cancelled"
+    assert {"Theo.W1.time", "Uma.W1.time", "Uma.W2.time"} == set(await field.dispatcher.all(TimeEntry))
+    for phone in phones.values():
+        await field.holds_exactly_what_it_may(phone)

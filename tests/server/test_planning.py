@@ -9,7 +9,8 @@ from server.plan_request import PlanRequest
 from server.planning import load_day, run_plan, start_plan
 from server.publishing import publish
 from server.storage import plans
-from server.translate import changes, question
+from server.translate import question
+from server.translate_back import changes
 from sync.protocol import OutcomeKind
 
 DAY = 1_900_000_000_000
