@@ -39,9 +39,12 @@ def plan_job(who: Party, draft: Draft) -> None:
 
 
 def reassign(who: Party, draft: Draft) -> None:
-    visit, technician = who.pick(who.items(Appointment)), who.pick(who.items(Technician))
-    if visit and technician:
+    """To somebody else, or to nobody; now and then with a mate, or without the one there was."""
+    visit, technician, mate = who.pick(who.items(Appointment)), who.pick(who.items(Technician)), who.pick(who.items(Technician))
+    if visit and technician and mate:
         draft.set(Appointment, visit.id, technician=technician.id if who.random.random() < 0.9 else None)
+        if visit.fields.mates or who.random.random() < 0.3:
+            draft.set(Appointment, visit.id, mates=() if visit.fields.mates else (mate.id,))
 
 
 def dispatch(who: Party, draft: Draft) -> None:
