@@ -9,6 +9,7 @@ import pytest
 from dispatch import Plan
 from dispatch.plan import Route, Score, Stop, Unserved
 from dispatch.problem import Job
+from server.publishing import _places
 from server.translate import HOUR_CENTS, Day, Question, crew_of, question
 from server.translate_back import changes, standing
 
@@ -171,3 +172,13 @@ def test_a_lead_is_worth_its_estimate_times_its_chance(lead: dict[str, Any] | No
 def test_what_was_promised_or_sent_out_is_owed(more: dict[str, Any]) -> None:
     found = job(visit(**more), order(optional=True, value_cents=1))
     assert (found.priority, found.value) == (3, 0)
+
+
+def test_a_crews_visit_is_due_when_it_is_next_for_one_of_it() -> None:
+    """Of a plan that goes out drop by drop, the one with the fewest visits ahead says when a crew's visit is due."""
+    near, far = plan("T1", "T2").routes
+    other = msgspec.structs.replace(near.stops[0], job="Q", start_s=0)
+    busy = msgspec.structs.replace(far, start_s=far.start_s + 60, stops=(other, *far.stops))
+    for routes in ((near, busy), (busy, near)):
+        made = msgspec.structs.replace(plan(), routes=routes, unserved=())
+        assert _places(day(visit(), order(crew=2)), made)["P"] == ("T1", 9 * HOUR_MS, ())
