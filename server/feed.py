@@ -121,7 +121,7 @@ async def pull(connection: Connection, asked: Asked) -> Pulled:
         rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms)
     else:
         rows = await connection.fetch(statements.PAGE, *arguments)
-    return _page(_Rows(rows, lapsed), cursor, limit, healed=len(anew))
+    return _page(_Rows(rows, cursor.base, lapsed), cursor, healed=len(anew))
 
 
 async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -> list[str]:
@@ -138,35 +138,70 @@ async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -
 class _Rows:
     """The rows of a page statement, by what they say."""
 
-    def __init__(self, rows: Iterable[Any], lapsed: frozenset[str]) -> None:
+    def __init__(self, rows: Iterable[Any], base: int, lapsed: frozenset[str]) -> None:
         self.clock_seq = 0
-        self.records: list[Any] = []
-        self.present: list[str] = []
-        self.enter: list[str] = []
-        self.evict: list[str] = []
-        for row in rows:
-            match row[0]:
-                case 2:
-                    self.records.append(row)
-                case 3:
-                    self.present.append(row[2])
-                    if not row[5]:
-                        self.enter.append(row[2])
+        self.cut: int | None = None
+        self.lists = Lists()
+        present, enter, evict = list[str](), list[str](), set[str]()
+        for kind, seq, name, before, whole, changed, gone in rows:
+            match kind:
+                case 0:
+                    self.clock_seq = seq
                 case 1:
-                    self.evict.append(row[2])
+                    self.cut = seq
+                case 2:
+                    evict.add(name)
+                case 3:
+                    present.append(name)
+                    if not before:
+                        enter.append(name)
+                case 4:
+                    self.lists.add(whole, changed, gone)
                 case _:
-                    self.clock_seq = row[1]
-        self.evict = sorted({*self.evict, *(lapsed - set(self.present))})
+                    self.lists.merge(head=whole, entity=name, seq=seq, body=changed, ver=gone, base=base)
+        self.present, self.enter = present, enter
+        self.evict = sorted({*evict, *(lapsed - set(present))})
 
 
-def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
-    first, at = cursor.head == 0, max((row[1] for row in rows.records), default=0)
+class Lists:
+    """The record lists of a page; almost always the stored bytes, spliced."""
+
+    def __init__(self) -> None:
+        self._whole: list[bytes] = []
+        self._changed: list[bytes] = []
+        self._gone: list[bytes] = []
+
+    def add(self, whole: bytes | None = None, changed: bytes | None = None, gone: bytes | None = None) -> None:
+        """Items of each list, joined."""
+        if whole:
+            self._whole.append(whole)
+        if changed:
+            self._changed.append(changed)
+        if gone:
+            self._gone.append(gone)
+
+    def merge(self, *, head: bytes, entity: str, seq: int, body: bytes, ver: bytes, base: int) -> None:
+        """A record of which a device at `base` has all but the fields that are newer."""
+        if whole_needed(mask := newer_than(ver, seq, base)):
+            self.add(whole=b"%s,%s]" % (head, body))
+        else:
+            self.add(changed=b"%s,%s]" % (head, encode_body(pick(REGISTRY[entity], msgspec.json.decode(body), mask))))
+
+    def parts(self) -> Iterable[bytes]:
+        """What a page says of them, without a copy of what is long."""
+        for name, items in ((b"whole", self._whole), (b"delta", self._changed), (b"gone", self._gone)):
+            if items:
+                yield b'"%s":[%s]' % (name, b",".join(items))
+
+
+def _page(rows: _Rows, cursor: Cursor, *, healed: int) -> Pulled:
+    first = cursor.head == 0
     # A round is through where it began, though there may be newer ones by now: else it might never end.
-    full = len(rows.records) >= limit and (first or at < cursor.head)
+    full = rows.cut is not None and (first or rows.cut < cursor.head)
     then = (tuple(rows.present) if cursor.group < GROUPS else None) if first else cursor.then
     head = rows.clock_seq if first else cursor.head
     if full:
-        after = msgspec.structs.replace(cursor, head=head, at=at, then=then)
+        after = msgspec.structs.replace(cursor, head=head, at=rows.cut, then=then)
     elif first:
         group = min(cursor.group + 1, GROUPS)
         after = Cursor(cursor.incarnation, head, group=group, have=then if group < GROUPS else None)
@@ -182,31 +217,23 @@ def _page(rows: _Rows, cursor: Cursor, limit: int, *, healed: int) -> Pulled:
         parts += [
             b'"%s":%s' % (name, encode_body(scopes)) for name, scopes in ((b"evict", rows.evict), (b"enter", rows.enter)) if scopes
         ]
-    parts += _records(rows.records, cursor.base)
+    parts += rows.lists.parts()
     return Pulled(b",".join(parts) + b"}", 0 if more or after.group < GROUPS else rows.clock_seq, healed)
 
 
 def page_of_changes(rows: Iterable[Any], cursor: Cursor, base: int) -> Pulled:
-    """The page that brings a device from the checkpoint `base` to `cursor`, in whose scopes nothing but these rows has changed."""
-    parts = [b'{"cursor":"%s"' % cursor.encode().encode(), *_records(rows, base)]
-    return Pulled(b",".join(parts) + b"}", cursor.base)
-
-
-def _records(rows: Iterable[Any], base: int) -> Iterable[bytes]:
-    """The record lists of a page; almost always the stored bytes, spliced."""
-    whole: list[bytes] = []
-    changed: list[bytes] = []
-    gone: list[bytes] = []
-    for _, seq, entity, record_id, _, _, deleted, body, delta, ver in rows:
+    """The page that brings a device from the checkpoint `base` to `cursor`, in whose scopes nothing but these rows has changed:
+    seq, entity, id, prev, deleted, body, delta, ver."""
+    lists = Lists()
+    for seq, entity, record_id, prev, deleted, body, delta, ver in rows:
         head = b'["%s","%s",%d' % (entity.encode(), record_id.encode(), seq)
         if deleted:
-            gone.append(head + b"]")
+            lists.add(gone=head + b"]")
+        elif prev > base:
+            lists.merge(head=head, entity=entity, seq=seq, body=body, ver=ver, base=base)
         elif delta is not None:
-            changed.append(b"%s,%s]" % (head, delta))
-        elif ver is None or whole_needed(mask := newer_than(ver, seq, base)):
-            whole.append(b"%s,%s]" % (head, body))
+            lists.add(changed=b"%s,%s]" % (head, delta))
         else:
-            changed.append(b"%s,%s]" % (head, encode_body(pick(REGISTRY[entity], msgspec.json.decode(body), mask))))
-    for name, items in ((b"whole", whole), (b"delta", changed), (b"gone", gone)):
-        if items:
-            yield b'"%s":[%s]' % (name, b",".join(items))
+            lists.add(whole=b"%s,%s]" % (head, body))
+    parts = [b'{"cursor":"%s"' % cursor.encode().encode(), *lists.parts()]
+    return Pulled(b",".join(parts) + b"}", cursor.base)

@@ -31,9 +31,8 @@ TENANTS: Final = 100
 USERS: Final = 4_000
 _ENTITIES: Final = list(REGISTRY)
 
-ROW_FIELDS: Final = 10
 Row: TypeAlias = Sequence[Any]
-"""A changed record as the page statement gives it: kind, seq, entity, id, prev, before, deleted, body, delta, ver."""
+"""A changed record: seq, entity, id, prev, deleted, body, delta, ver."""
 
 
 class Tail(msgspec.Struct, frozen=True):
@@ -61,32 +60,22 @@ class Tail(msgspec.Struct, frozen=True):
         if found is None:
             if len(self.pages) >= PAGES:
                 self.pages.clear()
-            rows = sorted((row for scope in changed for row in self.rows[scope].values() if row[1] > base), key=_seq)
-            page = page_of_changes([_as_of(base, row) for row in rows], Cursor(self.incarnation, self.seq), base)
+            rows = sorted((row for scope in changed for row in self.rows[scope].values() if row[0] > base), key=_seq)
+            page = page_of_changes(rows, Cursor(self.incarnation, self.seq), base)
             found = self.pages[base, changed] = len(rows), page
         return found
 
 
-_seq: Final = itemgetter(1)
-
-
-def _as_of(base: int, row: Row) -> Row:
-    """The row as the page statement would give it to a device at `base`: a delta if that is all that it lacks."""
-    kind, seq, entity, record_id, prev, before, deleted, body, delta, ver = row
-    return (
-        (kind, seq, entity, record_id, prev, before, deleted, None, delta, None)
-        if delta is not None and prev <= base
-        else (kind, seq, entity, record_id, prev, before, deleted, body, None, ver if prev > base else None)
-    )
+_seq: Final = itemgetter(0)
 
 
 def _trimmed(since: int, rows: dict[str, dict[tuple[str, str], Row]]) -> tuple[int, dict[str, dict[tuple[str, str], Row]]]:
     """No more than what may be remembered: of the older half of a long tail, nothing. Returns since when, and the rows."""
     if sum(map(len, rows.values())) <= TAIL_RECORDS:
         return since, rows
-    seqs = sorted(row[1] for of_scope in rows.values() for row in of_scope.values())
+    seqs = sorted(row[0] for of_scope in rows.values() for row in of_scope.values())
     since = seqs[len(seqs) // 2]
-    kept = {scope: {key: row for key, row in of_scope.items() if row[1] > since} for scope, of_scope in rows.items()}
+    kept = {scope: {key: row for key, row in of_scope.items() if row[0] > since} for scope, of_scope in rows.items()}
     return since, {scope: of_scope for scope, of_scope in kept.items() if of_scope}
 
 
@@ -142,7 +131,8 @@ class Tails:
         for scope in {row["scope"] for row in fresh}:
             rows[scope] = dict(rows.get(scope, {}))
         for row in fresh:
-            rows[row["scope"]][row["entity"], row["id"]] = tuple(row)[:ROW_FIELDS]
+            scope, _, *known_of = row
+            rows[scope][row["entity"], row["id"]] = known_of
         since, rows = _trimmed(known.since, rows)
         return Tail(clock["id"], since, clock["seq"], clock["linked"], rows, frozenset(rows), {})
 

@@ -85,6 +85,9 @@ GROUPS: Final = 3
 """A first sync comes in groups: today's work, the coming days', everything else."""
 
 
+_HEAD: Final = """convert_to('["' || entity || '","' || id || '",' || seq, 'UTF8')"""
+
+
 def _page(*, grouped: bool) -> str:
     """One page of the feed in one snapshot: the clock, the scopes that came or went since $3, the records after $4, about $5.
 
@@ -97,6 +100,11 @@ def _page(*, grouped: bool) -> str:
     A scope is `before` only if the device has held it from $3 until now without a break: of one that left and came back, pages in
     between may have left out what then changed, so it arrives whole. Likewise a record that changed twice while a round was under
     way may not have been sent as it was at the round's end, and so not as the next round's $3 has it.
+
+    Rows by kind: 0 the clock and the incarnation; 1 the seq at which the page is cut, if it is; 2 a scope that went; 3 one that is
+    there, and whether it was `before`; 4 what has changed in one scope, as JSON: items of the lists `whole`, `changed` and `gone`;
+    5 a record of which only some fields are new, by its versions: seq, entity, the head of its item, its body and the versions.
+    The lists are made here, a scope at a time: ten thousand rows would cost more to carry across and to join than to read.
     """
     order_rank = f"""
         case when l.target like 'work_order:%' then coalesce((
@@ -134,38 +142,53 @@ with p as (
     union all
     select '{CATALOGUE}', 1, {FOREVER}, {last}
 ), m as materialized (
-    select target as scope,
-        {had} as had,
-        {kept} and not target = any($7::text[]) as before,
-        bool_or(revoked = {FOREVER} and granted <= $8) and {arrives} as now
-    from s where granted < revoked
-    group by target
-    having bool_or(granted <= $3) or bool_or(revoked = {FOREVER})
-), r as (
-    select m.before, r.* from m cross join lateral (
-        select entity, id, seq, prev, deleted,
-            case when not (m.before and $9) or r.delta is null or r.prev > $3 then body end as body,
-            case when m.before and $9 and r.prev <= $3 then delta end as delta,
-            case when m.before and $9 and r.prev > $3 then ver end as ver
-        from record r
-        where tenant_id = $1 and r.scope = m.scope
-            and r.seq > greatest($4, case when m.before then $3 else 0 end)
-            and (m.had or not r.deleted)
-        order by r.seq
-        fetch first $5 rows with ties
-    ) r
-    where m.now
-    order by r.seq
-    fetch first $5 rows with ties
+    select *, greatest($4, case when before then $3 else 0 end) as past from (
+        select target as scope,
+            {had} as had,
+            {kept} and not target = any($7::text[]) as before,
+            bool_or(revoked = {FOREVER} and granted <= $8) and {arrives} as now
+        from s where granted < revoked
+        group by target
+        having bool_or(granted <= $3) or bool_or(revoked = {FOREVER})
+    ) m
+), n as materialized (
+    select m.*, l.count from m cross join lateral (
+        select count(*) as count
+        from (select from record where tenant_id = $1 and scope = m.scope and seq > m.past order by seq limit $5) l
+    ) l
+    where m.now and l.count > 0
+), cut as materialized (
+    select case when sum(n.count) < $5 then {FOREVER} else (
+        select max(seq) from (
+            select l.seq from n cross join lateral (
+                select seq from record where tenant_id = $1 and scope = n.scope and seq > n.past order by seq limit $5
+            ) l
+            order by l.seq limit $5
+        ) l
+    ) end as seq from n
 )
-select 0 as kind, seq, incarnation as name, null::text as id, null::bigint as prev, null::bool as before, null::bool as deleted,
-    null::bytea as body, null::bytea as delta, null::bytea as ver
+select 0 as kind, seq, incarnation as name, null::bool as before, null::bytea as whole, null::bytea as changed, null::bytea as gone
 from clock where tenant_id = $1
 union all
-select case when now then 3 else 1 end, 0, scope, null, null, before, null, null, null, null
+select 1, seq, null, null, null, null, null from cut where seq < {FOREVER}
+union all
+select case when now then 3 else 2 end, null, scope, before, null, null, null
 from m where (had and not now) or (now and (not before or $6 is not null))
 union all
-select 2, seq, entity, id, prev, before, deleted, body, delta, ver from r
+select 4, null, null, null, l.whole, l.changed, l.gone from cut cross join n cross join lateral (
+    select string_agg({_HEAD} || ',' || body || ']', ',')
+            filter (where not deleted and (delta is null and prev <= $3 or not (n.before and $9))) as whole,
+        string_agg({_HEAD} || ',' || delta || ']', ',') filter (where not deleted and prev <= $3 and n.before and $9) as changed,
+        string_agg({_HEAD} || ']', ',') filter (where deleted) as gone
+    from record
+    where tenant_id = $1 and scope = n.scope and record.seq > n.past and record.seq <= cut.seq and (n.had or not deleted)
+) l
+union all
+select 5, r.seq, r.entity, null, r.head, r.body, r.ver from cut cross join n cross join lateral (
+    select seq, entity, {_HEAD} as head, body, ver
+    from record where tenant_id = $1 and scope = n.scope and seq > n.past and seq <= cut.seq and prev > $3 and not deleted
+    offset 0
+) r where n.before and $9
 """
 
 
@@ -173,11 +196,11 @@ PAGE: Final = _page(grouped=False)
 GROUP_PAGE: Final = _page(grouped=True)
 
 TAIL: Final = """
-select 0 as kind, seq, null::text as entity, incarnation as id, null::bigint as prev, null::bool as before,
-    null::bool as deleted, null::bytea as body, null::bytea as delta, null::bytea as ver, null::text as scope, linked
+select null::text as scope, linked, seq, null::text as entity, incarnation as id, null::bigint as prev, null::bool as deleted,
+    null::bytea as body, null::bytea as delta, null::bytea as ver
 from clock where tenant_id = $1
 union all
-select 2, r.seq, r.entity, r.id, r.prev, true, r.deleted, r.body, r.delta, r.ver, r.scope, null
+select r.scope, null, r.seq, r.entity, r.id, r.prev, r.deleted, r.body, r.delta, r.ver
 from (
     select r.* from unnest($2::text[]) as u(entity)
     cross join lateral (

@@ -172,7 +172,8 @@ def work_is_forgotten_when_it_is_sent(patch: pytest.MonkeyPatch) -> None:
 @bug
 def a_delta_is_sent_for_older_records(patch: pytest.MonkeyPatch) -> None:
     """The last change alone, though the device has not seen the one before."""
-    in_page(patch, "case when m.before and $9 and r.prev <= $3 then delta end", "case when m.before then delta end")
+    in_page(patch, "not deleted and prev <= $3 and n.before and $9", "not deleted and delta is not null and n.before and $9")
+    in_page(patch, "prev > $3 and not deleted", "false")
 
 
 @bug
