@@ -29,10 +29,10 @@ from server.author import write
 from server.context import Context, opened
 from server.devices import Gate, claim_of, enrol
 from server.exchange import exchange
+from server.pulls import Pulls
 from server.storage import embedded
 from server.storage.pool import Connection, Pool
 from server.storage.tables import device as device_table
-from server.tail import Tails
 from server.tenants import create_code, create_tenant, create_user
 from sync.protocol import Enrolled, Enrolment, Reply
 
@@ -68,7 +68,7 @@ class Phone:
 
     def __init__(self, context: Context, pool: CountingPool, me: Enrolled) -> None:
         self.context, self.pool, self.me = context, pool, me
-        self.gate, self.tails = Gate(pool), Tails(pool)
+        self.gate, self.pulls = Gate(pool), Pulls(pool)
         self.claim = claim_of(f"Bearer {me.token}")
         self.n = 0
         self.cursor: str | None = None
@@ -81,7 +81,7 @@ class Phone:
             transactions = [{"n": self.n, "stamp": now_ms * 1000, "wrote_ms": now_ms, "changes": list(changes)}]
         body = {"epoch": 1, "sent_ms": now_ms, "cursor": self.cursor, "first": max(self.n, 1), "transactions": transactions}
         done = await exchange(
-            self.pool, self.gate, self.context.door, self.tails, self.claim, msgspec.json.encode(body | {"limit": limit}), now_ms
+            self.pool, self.gate, self.context.door, self.pulls, self.claim, msgspec.json.encode(body | {"limit": limit}), now_ms
         )
         self.raw = done.reply
         return msgspec.json.decode(done.reply, type=Reply)

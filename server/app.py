@@ -80,7 +80,7 @@ async def sync_route(request: AnyRequest) -> Response[bytes]:
     context = context_of(request)
     claim = claim_of(request.headers.get("authorization"))
     body = await body_of(request)
-    done = await exchange(context.pool, context.gate, context.door, context.tails, claim, body, now_ms := context.now_ms())
+    done = await exchange(context.pool, context.gate, context.door, context.pulls, claim, body, now_ms := context.now_ms())
     took_us = (time.perf_counter_ns() - began_ns) // 1000
     seen = Seen(
         done.device.author.device, now_ms, took_us, done.sent, done.taken, len(body), len(done.reply), done.applied, done.healed

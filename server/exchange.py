@@ -8,10 +8,10 @@ import msgspec
 from server.commit import Push
 from server.devices import Admitted, Claim, Gate
 from server.door import Cloned, Door, Moved, past_outcomes
-from server.feed import Asked, Cursor, Pulled, idle, pull
+from server.feed import Cursor
 from server.problems import ProblemError, malformed
+from server.pulls import Pulls
 from server.storage.pool import Pool
-from server.tail import Tails
 from sync.codec import refusal
 from sync.merge import Refused
 from sync.protocol import Exchange, Outcome
@@ -32,7 +32,7 @@ class Exchanged(msgspec.Struct, frozen=True):
     taken: int
 
 
-async def exchange(pool: Pool, gate: Gate, door: Door, tails: Tails, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
+async def exchange(pool: Pool, gate: Gate, door: Door, pulls: Pulls, claim: Claim, body: bytes, now_ms: int) -> Exchanged:
     """Serve one exchange. Raises `ProblemError`; then nothing of the request has been stored."""
     request = decode(body)
     device = await gate.admit(claim)
@@ -43,21 +43,22 @@ async def exchange(pool: Pool, gate: Gate, door: Door, tails: Tails, claim: Clai
         outcomes, taken = await _push(pool, gate, door, claim, device, request, now_ms)
     parts = [b'{"server_ms":%d,"taken":%d' % (now_ms, taken)]
     if outcomes:
-        parts.append(b'"outcomes":' + msgspec.json.encode(outcomes))
+        parts.append(b',"outcomes":' + msgspec.json.encode(outcomes))
     pulled, applied = None, 0
     if device.wiping:
-        parts.append(b'"wipe":true')
+        parts.append(b',"wipe":true')
     elif request.limit:
         cursor = _cursor(request.cursor, device)
         applied = cursor.base if cursor.have is None else 0
         if cursor.base < device.horizon and cursor.have != () and request.digests is None:
-            parts.append(b'"want_digests":true')
+            parts.append(b',"want_digests":true')
         else:
             told = max((outcome.seq for outcome in outcomes), default=0)
-            pulled = await _pull(pool, tails, device, request, cursor, now_ms, told=told)
-            parts.append(b'"page":' + pulled.page)
+            pulled = await pulls.page(device, request, cursor, now_ms, told=told)
+            parts += (b',"page":', *pulled.parts)
+    parts.append(b"}")
     return Exchanged(
-        b",".join(parts) + b"}",
+        b"".join(parts),
         device,
         applied,
         pulled.healed if pulled else 0,
@@ -126,21 +127,6 @@ async def _past(pool: Pool, device: Admitted, seen: Sequence[tuple[int, bytes]])
             raise ProblemError(
                 409, "Two installations share this device's identity", str(cloned), field="transactions", rule="cloned", n=cloned.n
             ) from cloned
-
-
-async def _pull(pool: Pool, tails: Tails, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, told: int) -> Pulled:
-    """The page; it contains what the outcomes of this exchange tell of, up to the commit `told`."""
-    if not told and not request.digests and (nothing := idle(cursor, device.clock_seq)):
-        return nothing
-    if cursor.settled and not request.digests:
-        seq = max(device.clock_seq, told)
-        if tail := await tails.pull(device.tenant_id, device.author.user, cursor, request.limit, seq):
-            return tail
-    asked = Asked(
-        device.tenant_id, device.author.user, cursor, request.limit, now_ms, device.horizon, device.clock_seq, request.digests
-    )
-    async with pool.connection(device.tenant_id) as connection:
-        return await pull(connection, asked)
 
 
 def _cursor(text: str | None, device: Admitted) -> Cursor:

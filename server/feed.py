@@ -14,11 +14,12 @@ that it no longer reaches are evicted, the others cost nothing. The same digests
 """
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
+from server.shelf import Shelf, Shelved
 from server.storage import statements
 from server.storage.pool import Connection
 from server.storage.statements import GROUPS
@@ -76,17 +77,22 @@ _decoder: Final = msgspec.msgpack.Decoder(Cursor)
 
 
 class Pulled(msgspec.Struct, frozen=True):
-    """A page as JSON bytes, the checkpoint it leads to (0 while a round is under way), and how many scopes were healed."""
+    """A page as JSON bytes in parts, the checkpoint it leads to (0 while a round is under way), and how many scopes were healed."""
 
-    page: bytes
+    parts: Sequence[bytes]
     checkpoint: int
     healed: int = 0
+
+    @property
+    def page(self) -> bytes:
+        """The JSON in one."""
+        return b"".join(self.parts)
 
 
 def idle(cursor: Cursor, clock_seq: int) -> Pulled | None:
     """The empty page of a device that is already where the clock is."""
     if cursor.settled and cursor.base == clock_seq:
-        return Pulled(b'{"cursor":"%s"}' % cursor.encode().encode(), clock_seq)
+        return Pulled((b'{"cursor":"%s"}' % cursor.encode().encode(),), clock_seq)
     return None
 
 
@@ -103,7 +109,7 @@ class Asked(msgspec.Struct, frozen=True):
     digests: Mapping[str, str] | None = None
 
 
-async def pull(connection: Connection, asked: Asked) -> Pulled:
+async def pull(connection: Connection, asked: Asked, shelf: Shelf) -> Pulled:
     """The next page for a device whose cursor belongs to this incarnation of the database."""
     cursor, anew, lapsed = asked.cursor, [], frozenset[str]()
     if asked.digests and cursor.settled:
@@ -117,11 +123,15 @@ async def pull(connection: Connection, asked: Asked) -> Pulled:
     began = cursor.head or FOREVER
     exact = cursor.round == 0
     arguments: list[Any] = [asked.tenant_id, user(asked.user_id), cursor.base, cursor.at, limit, cursor.have, anew, began, exact]
-    if cursor.group < GROUPS:
-        rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms)
-    else:
-        rows = await connection.fetch(statements.PAGE, *arguments)
-    return _page(_Rows(rows, cursor.base, lapsed), cursor, healed=len(anew))
+    if cursor.group >= GROUPS:
+        return _page(_Rows(await connection.fetch(statements.PAGE, *arguments), cursor.base, lapsed), cursor, healed=len(anew))
+    there = shelf.of(asked.tenant_id, cursor.incarnation)
+    seqs = encode_body({scope: one.seq for scope, one in there.items()}).decode()
+    rows = await connection.fetch(statements.GROUP_PAGE, *arguments, cursor.group, asked.now_ms, seqs)
+    of_page = _Rows(rows, cursor.base, lapsed, there)
+    for scope, fresh in of_page.entire.items():
+        shelf.put(asked.tenant_id, cursor.incarnation, scope, fresh)
+    return _page(of_page, cursor, healed=len(anew))
 
 
 async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -> list[str]:
@@ -135,12 +145,16 @@ async def _differing(connection: Connection, asked: Asked, *, long_away: bool) -
     ]
 
 
+_NOTHING: Final[Mapping[str, Shelved]] = {}
+
+
 class _Rows:
     """The rows of a page statement, by what they say."""
 
-    def __init__(self, rows: Iterable[Any], base: int, lapsed: frozenset[str]) -> None:
+    def __init__(self, rows: Iterable[Any], base: int, lapsed: frozenset[str], shelved: Mapping[str, Shelved] = _NOTHING) -> None:
         self.clock_seq = 0
         self.cut: int | None = None
+        self.entire: dict[str, Shelved] = {}
         self.lists = Lists()
         present, enter, evict = list[str](), list[str](), set[str]()
         for kind, seq, name, before, whole, changed, gone in rows:
@@ -157,6 +171,10 @@ class _Rows:
                         enter.append(name)
                 case 4:
                     self.lists.add(whole, changed, gone)
+                    if seq is not None and whole:
+                        self.entire[name] = Shelved(seq, whole)
+                case 6:
+                    self.lists.add(shelved[name].whole)
                 case _:
                     self.lists.merge(head=whole, entity=name, seq=seq, body=changed, ver=gone, base=base)
         self.present, self.enter = present, enter
@@ -188,10 +206,15 @@ class Lists:
             self.add(changed=b"%s,%s]" % (head, encode_body(pick(REGISTRY[entity], msgspec.json.decode(body), mask))))
 
     def parts(self) -> Iterable[bytes]:
-        """What a page says of them, without a copy of what is long."""
+        """What a page says of them, after its other members; what is long is not copied."""
         for name, items in ((b"whole", self._whole), (b"delta", self._changed), (b"gone", self._gone)):
             if items:
-                yield b'"%s":[%s]' % (name, b",".join(items))
+                yield b',"%s":[' % name
+                yield items[0]
+                for item in items[1:]:
+                    yield b","
+                    yield item
+                yield b"]"
 
 
 def _page(rows: _Rows, cursor: Cursor, *, healed: int) -> Pulled:
@@ -217,8 +240,8 @@ def _page(rows: _Rows, cursor: Cursor, *, healed: int) -> Pulled:
         parts += [
             b'"%s":%s' % (name, encode_body(scopes)) for name, scopes in ((b"evict", rows.evict), (b"enter", rows.enter)) if scopes
         ]
-    parts += rows.lists.parts()
-    return Pulled(b",".join(parts) + b"}", 0 if more or after.group < GROUPS else rows.clock_seq, healed)
+    checkpoint = 0 if more or after.group < GROUPS else rows.clock_seq
+    return Pulled((b",".join(parts), *rows.lists.parts(), b"}"), checkpoint, healed)
 
 
 def page_of_changes(rows: Iterable[Any], cursor: Cursor, base: int) -> Pulled:
@@ -235,5 +258,4 @@ def page_of_changes(rows: Iterable[Any], cursor: Cursor, base: int) -> Pulled:
             lists.add(changed=b"%s,%s]" % (head, delta))
         else:
             lists.add(whole=b"%s,%s]" % (head, body))
-    parts = [b'{"cursor":"%s"' % cursor.encode().encode(), *lists.parts()]
-    return Pulled(b",".join(parts) + b"}", cursor.base)
+    return Pulled((b"".join((b'{"cursor":"%s"' % cursor.encode().encode(), *lists.parts(), b"}")),), cursor.base)

@@ -121,7 +121,7 @@ class Server:
                 return 200, msgspec.json.encode(made)
             claim = claim_of(headers.get("Authorization"))
             self.sent_ms[claim.device_id, now_ms] = msgspec.json.decode(body, type=Exchange).sent_ms
-            done = await exchange(self._pool, self.context.gate, self.context.door, self.context.tails, claim, body, now_ms)
+            done = await exchange(self._pool, self.context.gate, self.context.door, self.context.pulls, claim, body, now_ms)
         except ProblemError as refused:
             return refused.problem.status, refused.body
         except _UNREACHABLE:

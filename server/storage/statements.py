@@ -95,15 +95,16 @@ def _page(*, grouped: bool) -> str:
     $6 names the scopes that the device has, null meaning those it reached at $3; $7 those that it gets anew although it has them.
     $8 is the clock at which the round began; what was granted later waits for the next round. $9 says that the device has all that
     was there at $3, so that deltas will do. While `grouped`, $10 is the group of scopes that arrives and $11 now, in milliseconds,
-    and every scope that is there now is told.
+    every scope that is there now is told, and $12 names the scopes on the shelf, each with the newest seq it is of.
 
     A scope is `before` only if the device has held it from $3 until now without a break: of one that left and came back, pages in
     between may have left out what then changed, so it arrives whole. Likewise a record that changed twice while a round was under
     way may not have been sent as it was at the round's end, and so not as the next round's $3 has it.
 
     Rows by kind: 0 the clock and the incarnation; 1 the seq at which the page is cut, if it is; 2 a scope that went; 3 one that is
-    there, and whether it was `before`; 4 what has changed in one scope, as JSON: items of the lists `whole`, `changed` and `gone`;
-    5 a record of which only some fields are new, by its versions: seq, entity, the head of its item, its body and the versions.
+    there, and whether it was `before`; 4 what has changed in one scope, as JSON: items of the lists `whole`, `changed` and `gone`,
+    with its newest seq if that is all there is of it; 5 a record of which only some fields are new: its seq, its entity, the head
+    of its item, its body and its versions; 6 a scope that may be taken from the shelf.
     The lists are made here, a scope at a time: ten thousand rows would cost more to carry across and to join than to read.
     """
     order_rank = f"""
@@ -117,6 +118,8 @@ def _page(*, grouped: bool) -> str:
     )
     had, kept = (has.format(since=since) for since in ("bool_or(granted <= $3)", f"bool_or(granted <= $3 and revoked = {FOREVER})"))
     arrives = "(min(rank) <= $10 or target = any($6))" if grouped else "true"
+    entire = "(n.past = 0 and not n.had and n.count < $5 and n.newest <= cut.seq)" if grouped else "false"
+    shelved = f"({entire} and n.newest = ($12::jsonb ->> n.scope)::bigint) is true" if grouped else "false"
     return f"""
 with p as (
     select $2::text as name, 0::bigint as granted, {FOREVER}::bigint as revoked
@@ -152,9 +155,9 @@ with p as (
         having bool_or(granted <= $3) or bool_or(revoked = {FOREVER})
     ) m
 ), n as materialized (
-    select m.*, l.count from m cross join lateral (
-        select count(*) as count
-        from (select from record where tenant_id = $1 and scope = m.scope and seq > m.past order by seq limit $5) l
+    select m.*, l.count, l.newest from m cross join lateral (
+        select count(*) as count, max(seq) as newest
+        from (select seq from record where tenant_id = $1 and scope = m.scope and seq > m.past order by seq limit $5) l
     ) l
     where m.now and l.count > 0
 ), cut as materialized (
@@ -166,6 +169,8 @@ with p as (
             order by l.seq limit $5
         ) l
     ) end as seq from n
+), w as materialized (
+    select n.*, cut.seq as cut, {entire} as entire, {shelved} as shelved from n cross join cut
 )
 select 0 as kind, seq, incarnation as name, null::bool as before, null::bytea as whole, null::bytea as changed, null::bytea as gone
 from clock where tenant_id = $1
@@ -175,20 +180,22 @@ union all
 select case when now then 3 else 2 end, null, scope, before, null, null, null
 from m where (had and not now) or (now and (not before or $6 is not null))
 union all
-select 4, null, null, null, l.whole, l.changed, l.gone from cut cross join n cross join lateral (
+select 4, case when w.entire then w.newest end, w.scope, null, l.whole, l.changed, l.gone from w cross join lateral (
     select string_agg({_HEAD} || ',' || body || ']', ',')
-            filter (where not deleted and (delta is null and prev <= $3 or not (n.before and $9))) as whole,
-        string_agg({_HEAD} || ',' || delta || ']', ',') filter (where not deleted and prev <= $3 and n.before and $9) as changed,
+            filter (where not deleted and (delta is null and prev <= $3 or not (w.before and $9))) as whole,
+        string_agg({_HEAD} || ',' || delta || ']', ',') filter (where not deleted and prev <= $3 and w.before and $9) as changed,
         string_agg({_HEAD} || ']', ',') filter (where deleted) as gone
-    from record
-    where tenant_id = $1 and scope = n.scope and record.seq > n.past and record.seq <= cut.seq and (n.had or not deleted)
+    from record where tenant_id = $1 and scope = w.scope and seq > w.past and seq <= w.cut and (w.had or not deleted)
 ) l
+where not w.shelved
 union all
-select 5, r.seq, r.entity, null, r.head, r.body, r.ver from cut cross join n cross join lateral (
+select 5, r.seq, r.entity, null, r.head, r.body, r.ver from w cross join lateral (
     select seq, entity, {_HEAD} as head, body, ver
-    from record where tenant_id = $1 and scope = n.scope and seq > n.past and seq <= cut.seq and prev > $3 and not deleted
+    from record where tenant_id = $1 and scope = w.scope and seq > w.past and seq <= w.cut and prev > $3 and not deleted
     offset 0
-) r where n.before and $9
+) r where w.before and $9
+union all
+select 6, null, scope, null, null, null, null from w where shelved
 """
 
 

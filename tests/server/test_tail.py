@@ -11,6 +11,7 @@ from conftest import Company
 from server import tail
 from server.author import create, update, write, write_for
 from server.feed import Asked, Cursor, pull
+from server.shelf import Shelf
 from server.storage import statements
 from server.tail import Tails
 from sync.policies import Role
@@ -57,7 +58,7 @@ async def told(tails: Tails, company: Company, users: Sequence[str], first: int,
             found.append(short is not None)
             if short:
                 async with company.context.pool.connection(company.tenant_id) as connection:
-                    long = await pull(connection, Asked(company.tenant_id, user, cursor, limit, 0, 0, seq))
+                    long = await pull(connection, Asked(company.tenant_id, user, cursor, limit, 0, 0, seq), Shelf())
                 assert parts(short.page) == parts(long.page), (base, user)
                 assert (short.checkpoint, short.healed) == (long.checkpoint, 0) == (seq, 0)
     return found
