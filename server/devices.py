@@ -1,16 +1,15 @@
 """Enrolment and admission: a one-time code becomes a token that is bound to one device of one user of one tenant."""
 
-import asyncio
 import hashlib
 import hmac
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from server.problems import ProblemError, unauthorised
 from server.storage import statements
 from server.storage.pool import Connection, Pool
+from server.together import Together
 from sync.ids import ulid
 from sync.merge import Author
 from sync.policies import Role
@@ -74,49 +73,11 @@ class Gate:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._waiting: dict[int, list[tuple[Claim, asyncio.Future[Admitted]]]] = {}
-        """Who waits for a look-up of their tenant to end; a tenant is absent while there is none."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._rows: Together[str, Any] = Together(self._look)
 
     async def admit(self, claim: Claim) -> Admitted:
         """Compare the secret and say who this is, as of now. A foreign or unknown device gets the same answer as a wrong secret."""
-        waiting = self._waiting.get(claim.tenant_id)
-        if waiting is not None:
-            admitted: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
-            waiting.append((claim, admitted))
-            return await admitted
-        self._waiting[claim.tenant_id] = []
-        try:
-            rows = await self._look(claim.tenant_id, [claim.device_id])
-        finally:
-            self._next(claim.tenant_id)
-        return _admitted(rows.get(claim.device_id), claim)
-
-    def _next(self, tenant_id: int) -> None:
-        group = [waiting for waiting in self._waiting.pop(tenant_id) if not waiting[1].done()]
-        if group:
-            self._waiting[tenant_id] = []
-            task = asyncio.create_task(self._admit_all(tenant_id, group), name=f"gate-{tenant_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _admit_all(self, tenant_id: int, group: list[tuple[Claim, "asyncio.Future[Admitted]"]]) -> None:
-        try:
-            rows = await self._look(tenant_id, list({claim.device_id for claim, _ in group}))
-            for claim, admitted in group:
-                if not admitted.done():
-                    try:
-                        admitted.set_result(_admitted(rows.get(claim.device_id), claim))
-                    except ProblemError as refused:
-                        admitted.set_exception(refused)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            for _, admitted in group:
-                if not admitted.done():
-                    admitted.set_exception(error)
-        finally:
-            self._next(tenant_id)
-            for _, admitted in group:
-                admitted.cancel()  # only those still open, when this task was cancelled
+        return _admitted(await self._rows.ask(claim.tenant_id, claim.device_id), claim)
 
     async def _look(self, tenant_id: int, device_ids: list[str]) -> dict[str, Any]:
         async with self._pool.connection(tenant_id) as connection:

@@ -20,7 +20,8 @@ import msgspec
 from server.feed import Cursor, Pulled, page_of_changes
 from server.storage import statements
 from server.storage.pool import Pool
-from sync.links import user
+from server.storage.reach import scopes_of
+from server.together import Together
 from sync.schema import REGISTRY
 
 TAIL_RECORDS: Final = 2_000
@@ -30,6 +31,7 @@ PAGES: Final = 500
 TENANTS: Final = 100
 USERS: Final = 4_000
 _ENTITIES: Final = list(REGISTRY)
+_NONE: Final = (-1, frozenset[str]())
 
 Row: TypeAlias = Sequence[Any]
 """A changed record: seq, entity, id, prev, deleted, body, delta, ver."""
@@ -87,6 +89,7 @@ class Tails:
         self._tails: OrderedDict[int, Tail] = OrderedDict()
         self._held: OrderedDict[tuple[int, str, str], tuple[int, frozenset[str]]] = OrderedDict()
         self._reading: dict[int, asyncio.Lock] = {}
+        self._looks: Together[str, tuple[int, frozenset[str]]] = Together(self._look)
 
     async def pull(self, tenant_id: int, user_id: str, cursor: Cursor, limit: int, seq: int) -> Pulled | None:
         """The page of a device at a checkpoint, as of `seq` or later; None if the tail does not tell it."""
@@ -139,12 +142,13 @@ class Tails:
     async def _scopes(self, tenant_id: int, user_id: str, tail: Tail) -> frozenset[str] | None:
         """The scopes that a user holds by the links that the tail knows; None if these have changed since."""
         key = (tenant_id, tail.incarnation, user_id)
-        linked, held = self._held.get(key, (-1, frozenset[str]()))
+        linked, held = self._held.get(key, _NONE)
         if linked < tail.linked:
-            async with self._pool.connection(tenant_id) as connection:
-                rows = await connection.fetch(statements.HELD, tenant_id, user(user_id))
-            linked, held = rows[0][1], frozenset(row[0] for row in rows)
-            self._held[key] = linked, held
+            linked, held = self._held[key] = await self._looks.ask(tenant_id, user_id) or _NONE
             if len(self._held) > USERS:
                 self._held.popitem(last=False)
         return held if linked == tail.linked else None
+
+    async def _look(self, tenant_id: int, user_ids: list[str]) -> dict[str, tuple[int, frozenset[str]]]:
+        async with self._pool.connection(tenant_id) as connection:
+            return await scopes_of(connection, tenant_id, user_ids)

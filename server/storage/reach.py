@@ -7,22 +7,38 @@ from server.storage.pool import Connection
 from server.storage.tables import FOREVER
 from sync.links import CATALOGUE, LinkKind, user
 
+
+def _links(kind: LinkKind, source: str) -> str:
+    """The targets of the standing links from a source: always by the key, whatever the planner knows of the table."""
+    return f"""cross join lateral (
+        select target from link
+        where tenant_id = $1 and source = {source} and kind = {kind:d} and revoked = {FOREVER}
+        offset 0
+    ) l"""
+
+
 _WALK: Final = f"""
 with p as (
     select u.holder, u.holder as name from unnest($2::text[]) as u(holder)
     union all
-    select u.holder, l.target from unnest($2::text[]) as u(holder)
-    join link l on l.tenant_id = $1 and l.source = u.holder and l.kind = {LinkKind.ACTS_AS:d} and l.revoked = {FOREVER}
+    select u.holder, l.target from unnest($2::text[]) as u(holder) {_links(LinkKind.ACTS_AS, "u.holder")}
 ), h as materialized (
-    select p.holder, l.target as name from p
-    join link l on l.tenant_id = $1 and l.source = p.name and l.kind = {LinkKind.HOLDS:d} and l.revoked = {FOREVER}
+    select p.holder, l.target as name from p {_links(LinkKind.HOLDS, "p.name")}
 ), n as (
-    select h.holder, l.target as name from h
-    join link l on l.tenant_id = $1 and l.source = h.name and l.kind = {LinkKind.NEEDS:d} and l.revoked = {FOREVER}
+    select h.holder, l.target as name from h {_links(LinkKind.NEEDS, "h.name")}
 )"""
 
 NAMES: Final = f"{_WALK} select holder, name from p union select holder, name from h union select holder, name from n"
 """Every name on the way of each holder: its principals and the scopes it holds."""
+
+HELD: Final = f"""{_WALK}
+select s.holder, c.linked, array_agg(s.name) as scopes
+from (select linked from clock where tenant_id = $1) c cross join (
+    select u.holder, '{CATALOGUE}' as name from unnest($2::text[]) as u(holder) union select * from h union select * from n
+) s
+group by s.holder, c.linked
+"""
+"""The scopes that each holder holds, and the commit that last wrote a link."""
 
 HOLDS_ONE: Final = f"""{_WALK}
 select exists (
@@ -43,6 +59,12 @@ async def names_of(connection: Connection, tenant_id: int, user_ids: Sequence[st
     for holder, name in await connection.fetch(NAMES, tenant_id, [user(user_id) for user_id in user_ids]):
         names[holder.removeprefix("user:")].append(name)
     return names
+
+
+async def scopes_of(connection: Connection, tenant_id: int, user_ids: Sequence[str]) -> dict[str, tuple[int, frozenset[str]]]:
+    """By user, the commit that last wrote a link of the tenant, and the scopes that the user holds by the links there are."""
+    rows = await connection.fetch(HELD, tenant_id, [user(user_id) for user_id in user_ids])
+    return {holder.removeprefix("user:"): (linked, frozenset(scopes)) for holder, linked, scopes in rows}
 
 
 async def holds_any(connection: Connection, tenant_id: int, user_id: str, scopes: Sequence[str]) -> bool:

@@ -220,32 +220,6 @@ from (
 """
 """The clock, then records of the entities $2 that changed after $3, at most $4."""
 
-HELD: Final = f"""
-with p as (
-    select $2::text as name
-    union all
-    select target from link where tenant_id = $1 and source = $2 and kind = {LinkKind.ACTS_AS:d} and revoked = {FOREVER}
-), h as (
-    select l.target from p cross join lateral (
-        select target from link
-        where tenant_id = $1 and source = p.name and kind = {LinkKind.HOLDS:d} and revoked = {FOREVER}
-        offset 0
-    ) l
-)
-select s.scope, c.linked from (select linked from clock where tenant_id = $1) c cross join (
-    select '{CATALOGUE}' as scope
-    union
-    select target from h
-    union
-    select l.target from h cross join lateral (
-        select target from link
-        where tenant_id = $1 and source = h.target and kind = {LinkKind.NEEDS:d} and revoked = {FOREVER}
-        offset 0
-    ) l
-) s
-"""
-"""The scopes that the user with the link source $2 holds now, and the commit that last wrote a link."""
-
 DIGESTS: Final = """
 select w.scope, d.total::text as total, coalesce(d.newest, 0) as newest
 from unnest($2::text[]) as w(scope)

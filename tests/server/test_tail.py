@@ -12,7 +12,7 @@ from server import tail
 from server.author import create, update, write, write_for
 from server.feed import Asked, Cursor, pull
 from server.shelf import Shelf
-from server.storage import statements
+from server.storage import reach, statements
 from server.tail import Tails
 from sync.policies import Role
 from sync.protocol import Change, Page
@@ -132,7 +132,7 @@ async def test_devices_alike_share_what_was_read_once(company: Company, monkeypa
     users, tails = await holders(company), Tails(company.context.pool)
     await company.rest()
     asked: list[object] = []
-    for statements_read in ([statements.TAIL, statements.HELD], [statements.TAIL]):
+    for statements_read in ([statements.TAIL, reach.HELD], [statements.TAIL]):
         before, incarnation = await clock(company)
         await office(company, update("asset", "M1", 2**40, condition=f"{len(statements_read)}"))
         await company.rest()
@@ -149,7 +149,7 @@ async def test_devices_alike_share_what_was_read_once(company: Company, monkeypa
         for _ in range(3):
             assert await tails.pull(company.tenant_id, users[0], Cursor(incarnation, before), 2_000, seq)
         monkeypatch.undo()
-        assert [query for query in asked if query in (statements.TAIL, statements.HELD)] == statements_read
+        assert [query for query in asked if query in (statements.TAIL, reach.HELD)] == statements_read
 
 
 async def test_a_restored_database_is_another_one(company: Company) -> None:
