@@ -11,8 +11,8 @@ from sync.protocol import Exchange
 class Pulls:
     """One per process, with what devices share of what it has read."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool, self._tails, self._shelf = pool, Tails(pool), Shelf()
+    def __init__(self, pool: Pool, shelf: Shelf | None = None) -> None:
+        self._pool, self._tails, self._shelf = pool, Tails(pool), shelf or Shelf()
 
     async def page(self, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, told: int) -> Pulled:
         """The page; it contains what the outcomes of this exchange tell of, up to the commit `told`."""

@@ -28,8 +28,8 @@ class Shelved(msgspec.Struct, frozen=True):
 class Shelf:
     """One per process. What was put there first, by the tenant whose devices have not begun for longest, makes room for others."""
 
-    def __init__(self, bytes_max: int = BYTES) -> None:
-        self._bytes_max, self._bytes = bytes_max, 0
+    def __init__(self, bytes_max: int = BYTES, least_bytes: int = LEAST_BYTES) -> None:
+        self._bytes_max, self._least_bytes, self._bytes = bytes_max, least_bytes, 0
         self._tenants: OrderedDict[tuple[int, str], OrderedDict[str, Shelved]] = OrderedDict()
 
     def of(self, tenant_id: int, incarnation: str) -> Mapping[str, Shelved]:
@@ -41,7 +41,7 @@ class Shelf:
 
     def put(self, tenant_id: int, incarnation: str, scope: str, shelved: Shelved) -> None:
         """Keep a scope's items, if they are worth it."""
-        if not LEAST_BYTES <= len(shelved.whole) <= self._bytes_max // 4:
+        if not self._least_bytes <= len(shelved.whole) <= self._bytes_max // 4:
             return
         mine = self._tenants.setdefault((tenant_id, incarnation), OrderedDict())
         self._tenants.move_to_end((tenant_id, incarnation))

@@ -17,7 +17,9 @@ from server.devices import claim_of, enrol
 from server.door import Committed, Door
 from server.exchange import exchange
 from server.problems import ProblemError
+from server.pulls import Pulls
 from server.rules import Rules
+from server.shelf import Shelf
 from server.storage.pool import Pool
 from simulation.database import Database, Gate, GatedOffice, GatedPool
 from simulation.faults import Faults
@@ -66,6 +68,7 @@ class Server:
     def start(self) -> None:
         jobs = procrastinate.App(connector=procrastinate.PsycopgConnector())
         self.context = Context(self._pool, self._office, jobs, now_ms=self._scheduler.now, random=self._random.randbytes)
+        self.context.pulls = Pulls(self._pool, Shelf(least_bytes=1))
         self.context.door = ObservedDoor(self._pool, self.arrivals)
         self.context.door.on_ruled = self._note
         self.rules_due = True
@@ -73,7 +76,8 @@ class Server:
 
     def kill(self) -> None:
         """The process is gone: what it was doing stops between two statements, what it remembered is forgotten."""
-        doors = [task for task in asyncio.all_tasks() if task.get_name() in (f"door-{self.tenant_id}", f"gate-{self.tenant_id}")]
+        names = (f"door-{self.tenant_id}", f"together-{self.tenant_id}")
+        doors = [task for task in asyncio.all_tasks() if task.get_name() in names]
         for task in (*self._running, *doors, self._ruling):
             if task is not None:
                 task.cancel()

@@ -7,7 +7,6 @@ import pytest
 from conftest import Company
 from test_tail import clock, holders, office, some_work
 
-from server import shelf as shelves
 from server.feed import Asked, Cursor, pull
 from server.shelf import Shelf, Shelved
 from sync.protocol import Page
@@ -31,10 +30,9 @@ async def first_sync(company: Company, user: str, limit: int, shelf: Shelf) -> l
 
 
 @pytest.mark.parametrize("limit", [3, 11, 2_000])
-async def test_whoever_begins_gets_what_is_there(company: Company, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+async def test_whoever_begins_gets_what_is_there(company: Company, limit: int) -> None:
     """Whatever was written since the shelf was filled, in whichever pages it comes."""
-    monkeypatch.setattr(shelves, "LEAST_BYTES", 1)
-    users, chance, shared = await holders(company), random.Random(limit), Shelf()
+    users, chance, shared = await holders(company), random.Random(limit), Shelf(least_bytes=1)
     for step in range(6):
         await office(company, *some_work(chance, step))
         await company.rest()
@@ -42,11 +40,10 @@ async def test_whoever_begins_gets_what_is_there(company: Company, monkeypatch: 
             assert await first_sync(company, user, limit, shared) == await first_sync(company, user, limit, Shelf()), (step, user)
 
 
-async def test_a_scope_is_read_once_for_all(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shelves, "LEAST_BYTES", 1)
+async def test_a_scope_is_read_once_for_all(company: Company) -> None:
     rep, *_ = await holders(company)
     await company.rest()
-    shared = Shelf()
+    shared = Shelf(least_bytes=1)
     before = await first_sync(company, rep, 2_000, shared)
     _, incarnation = await clock(company)
     there = shared.of(company.tenant_id, incarnation)

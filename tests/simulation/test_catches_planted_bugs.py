@@ -116,8 +116,8 @@ def the_cursor_is_saved_before_its_data(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def deletions_are_not_sent(patch: pytest.MonkeyPatch) -> None:
-    real = feed._records
-    patch.setattr(feed, "_records", lambda rows, base: real([row for row in rows if not row[6]], base))
+    real = feed.Lists.add
+    patch.setattr(feed.Lists, "add", lambda self, whole=None, changed=None, gone=None: real(self, whole, changed))
 
 
 @bug
@@ -172,8 +172,16 @@ def work_is_forgotten_when_it_is_sent(patch: pytest.MonkeyPatch) -> None:
 @bug
 def a_delta_is_sent_for_older_records(patch: pytest.MonkeyPatch) -> None:
     """The last change alone, though the device has not seen the one before."""
-    in_page(patch, "not deleted and prev <= $3 and n.before and $9", "not deleted and delta is not null and n.before and $9")
+    in_page(patch, "not deleted and prev <= $3 and w.before and $9", "not deleted and delta is not null and w.before and $9")
     in_page(patch, "prev > $3 and not deleted", "false")
+
+
+@bug
+def the_shelf_is_never_cleared(patch: pytest.MonkeyPatch) -> None:
+    """A fresh device is given what a scope was when the first one began."""
+    page = statements.GROUP_PAGE
+    assert "n.newest = ($12::jsonb ->> n.scope)::bigint" in page
+    patch.setattr(statements, "GROUP_PAGE", page.replace("n.newest = ($12::jsonb ->> n.scope)::bigint", "$12::jsonb ? n.scope"))
 
 
 @bug
