@@ -2,13 +2,16 @@
 
 Pushes of one tenant that arrive while a commit is under way share the next one (group commit); each still gets its own outcomes.
 A commit is a read and a write. The write checks that nothing it read has moved; if something has, the whole group is done again.
+While one commit is written the next is read and merged, of pushes that have no record in common with it; the database keeps them
+in their order by the row of the tenant's clock.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import groupby
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 import msgspec
@@ -39,6 +42,12 @@ STALE_CODE: Final = "TR001"
 """The SQLSTATE that `refuse_if_stale` raises."""
 
 MAX_GROUP: Final = 64
+HALF_FROM: Final = 24
+"""When more pushes wait than this, a group leaves half of them to the next, so that one is merged while the other is written."""
+MAX_RECORDS: Final = 1_500
+"""A group that has come to so many records takes no further push."""
+LANES: Final = 2
+"""Commits of a tenant under way: one is written, one merged."""
 _log: Final = logging.getLogger(__name__)
 _compress: Final = zstandard.ZstdCompressor(level=1).compress
 _logged: Final = msgspec.json.Decoder(list[Logged])
@@ -59,11 +68,42 @@ class _Waiting:
     def __init__(self, push: Push) -> None:
         self.push = push
         self.parsed = tuple(parse(raw, n) for n, raw in enumerate(push.raws, push.first_n))
+        self.keys = keys_of(self.parsed)
+        self.written = frozenset((spec.name, edit.id) for one in self.parsed for spec, edit in one.edits)
         self.done: asyncio.Future[Committed] = asyncio.get_running_loop().create_future()
 
     def park_all(self, why: str) -> None:
         """Keep the push whole and let the device's queue go on."""
         self.parsed = tuple(Parsed(None, reason=Reason("storage", why)) for _ in self.parsed)
+
+
+class _Lanes:
+    """Of one tenant: the pushes that wait, the tasks that commit, and the groups that these have under way."""
+
+    def __init__(self) -> None:
+        self.queue: list[_Waiting] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.under_way: list[list[_Waiting]] = []
+        self.merging = asyncio.Lock()
+        """Who holds it reads and merges; it is given on as soon as the write is sent."""
+
+    def take(self) -> list[_Waiting]:
+        """The next group: at most one push of each device, in turn, and none that another group might change or be changed by."""
+        busy = [waiting for group in self.under_way for waiting in group]
+        devices = {waiting.push.author.device for waiting in busy}
+        written = frozenset[Key]().union(*(waiting.written for waiting in busy))
+        known = frozenset[Key]().union(*(waiting.keys for waiting in busy))
+        group: list[_Waiting] = []
+        rest: list[_Waiting] = []
+        records, most = 0, max(HALF_FROM, min(MAX_GROUP, len(self.queue) // 2))
+        for waiting in self.queue:
+            in_turn = waiting.push.author.device not in devices and len(group) < most and records < MAX_RECORDS
+            apart = written.isdisjoint(waiting.keys) and known.isdisjoint(waiting.written)
+            (group if in_turn and apart else rest).append(waiting)
+            records += len(waiting.keys) if in_turn and apart else 0
+            devices.add(waiting.push.author.device)
+        self.queue = rest
+        return group
 
 
 class Door:
@@ -75,55 +115,67 @@ class Door:
         """Told the tenant of each commit that touched an entity which rules look at."""
         self.on_commit: Callable[[int, int, Touched], None] = _unheard
         """Told the tenant, the number and the reach of each commit."""
-        self._queues: dict[int, list[_Waiting]] = {}
-        self._writers: dict[int, asyncio.Task[None]] = {}
+        self._tenants: dict[int, _Lanes] = {}
 
     async def submit(self, tenant_id: int, push: Push) -> Committed:
         """Commit consecutive new transactions of a device. Raises `Moved` if the device's log does not end at `first_n` - 1."""
         waiting = _Waiting(push)
-        self._queues.setdefault(tenant_id, []).append(waiting)
-        if tenant_id not in self._writers:
-            self._writers[tenant_id] = asyncio.create_task(self._write_all(tenant_id), name=f"door-{tenant_id}")
+        lanes = self._tenants.setdefault(tenant_id, _Lanes())
+        lanes.queue.append(waiting)
+        if len(lanes.tasks) < LANES:
+            lanes.tasks.add(asyncio.create_task(self._write_all(tenant_id, lanes), name=f"door-{tenant_id}"))
         return await waiting.done
 
-    async def _write_all(self, tenant_id: int) -> None:
-        """Commit group after group until no push waits."""
+    async def _write_all(self, tenant_id: int, lanes: _Lanes) -> None:
+        """Commit group after group until no push waits that may be taken; those that may not are taken by who holds them up."""
         group: list[_Waiting] = []
         try:
-            while queue := self._queues.pop(tenant_id, None):
-                group, rest = _one_a_device(queue)
-                if rest:
-                    self._queues[tenant_id] = rest + self._queues.get(tenant_id, [])
-                try:
-                    await self._commit(tenant_id, group)
-                except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                    for waiting in group:
-                        if not waiting.done.done():
-                            waiting.done.set_exception(error)
+            while True:
+                await lanes.merging.acquire()
+                with ExitStack() as turn:
+                    turn.callback(lanes.merging.release)
+                    group = lanes.take()
+                    if not group:
+                        return
+                    lanes.under_way.append(group)
+                    try:
+                        await self._commit(tenant_id, group, turn)
+                    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                        for waiting in group:
+                            if not waiting.done.done():
+                                waiting.done.set_exception(error)
+                    finally:
+                        lanes.under_way.remove(group)
         finally:
-            del self._writers[tenant_id]
-            for waiting in (*group, *self._queues.pop(tenant_id, ())):  # only when this task was cancelled, or has a fault
+            lanes.tasks.discard(cast("asyncio.Task[None]", asyncio.current_task()))
+            left: list[_Waiting] = []
+            if not lanes.tasks:
+                del self._tenants[tenant_id]
+                left = lanes.queue
+            for waiting in (*group, *left):  # only when this task was cancelled, or has a fault
                 waiting.done.cancel()
 
-    async def _commit(self, tenant_id: int, group: list[_Waiting]) -> None:
+    async def _commit(self, tenant_id: int, group: list[_Waiting], turn: ExitStack) -> None:
         async with self._pool.connection(tenant_id) as connection:
-            await self._commit_on(connection, tenant_id, group)
+            await self._commit_on(connection, tenant_id, group, turn)
 
-    async def _commit_on(self, connection: Connection, tenant_id: int, group: list[_Waiting]) -> None:
+    async def _commit_on(self, connection: Connection, tenant_id: int, group: list[_Waiting], turn: ExitStack) -> None:
+        """`turn` is given on once the group is merged."""
         while group:
-            keys = keys_of(parsed for waiting in group for parsed in waiting.parsed)
+            keys = frozenset[Key]().union(*(waiting.keys for waiting in group))
             stored = await _read(connection, tenant_id, keys)
             reached = await self._reach(connection, tenant_id, group, stored)
             try:
                 commit = prepare([(waiting.push, waiting.parsed) for waiting in group], stored, reached)
             except Exception as error:  # noqa: BLE001  # a fault of ours in one merge must not hold up anybody's queue for ever
                 _log.exception("a push cannot be merged")
-                group = await self._isolate(connection, tenant_id, group, error)
+                group = await self._isolate(connection, tenant_id, group, turn, error)
                 continue
+            turn.close()
             try:
                 seq = await _write(connection, tenant_id, commit)
             except asyncpg.DataError as error:
-                group = await self._isolate(connection, tenant_id, group, error)
+                group = await self._isolate(connection, tenant_id, group, turn, error)
             except asyncpg.PostgresError as error:
                 if error.sqlstate != STALE_CODE:
                     raise
@@ -132,13 +184,15 @@ class Door:
                 self._settle(tenant_id, group, commit, seq)
                 return
 
-    async def _isolate(self, connection: Connection, tenant_id: int, group: list[_Waiting], error: Exception) -> list[_Waiting]:
+    async def _isolate(
+        self, connection: Connection, tenant_id: int, group: list[_Waiting], turn: ExitStack, error: Exception
+    ) -> list[_Waiting]:
         """Something that passed every check cannot be committed: commit each push alone, and park the one that it is in."""
         if len(group) == 1:
             group[0].park_all(str(error))
             return group
         for waiting in group:
-            await self._commit_on(connection, tenant_id, [waiting])
+            await self._commit_on(connection, tenant_id, [waiting], turn)
         return []
 
     def _settle(self, tenant_id: int, group: Sequence[_Waiting], commit: Commit, seq: int) -> None:
@@ -174,18 +228,6 @@ def _nobody(tenant_id: int) -> None:
 
 def _unheard(tenant_id: int, seq: int, touched: Touched) -> None:
     """No device listens yet; each asks by itself."""
-
-
-def _one_a_device(queue: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
-    """The next group: at most one push of each device, the others wait their turn."""
-    group: list[_Waiting] = []
-    rest: list[_Waiting] = []
-    seen: set[int] = set()
-    for waiting in queue:
-        fits = waiting.push.author.device not in seen and len(group) < MAX_GROUP
-        seen.add(waiting.push.author.device)
-        (group if fits else rest).append(waiting)
-    return group, rest
 
 
 async def _read(connection: Connection, tenant_id: int, keys: frozenset[Key]) -> dict[Key, Stored]:
