@@ -29,7 +29,9 @@ from server.author import write
 from server.context import Context, opened
 from server.devices import Gate, claim_of, enrol
 from server.exchange import exchange
+from server.holdings import Holdings
 from server.pulls import Pulls
+from server.shelf import Shelf
 from server.storage import embedded
 from server.storage.pool import Connection, Pool
 from server.storage.tables import device as device_table
@@ -68,7 +70,7 @@ class Phone:
 
     def __init__(self, context: Context, pool: CountingPool, me: Enrolled) -> None:
         self.context, self.pool, self.me = context, pool, me
-        self.gate, self.pulls = Gate(pool), Pulls(pool)
+        self.gate, self.pulls = Gate(pool), Pulls(pool, Holdings(pool), Shelf())
         self.claim = claim_of(f"Bearer {me.token}")
         self.n = 0
         self.cursor: str | None = None

@@ -12,9 +12,11 @@ import procrastinate
 
 from server.devices import Gate
 from server.door import Door
+from server.holdings import Holdings
 from server.pulls import Pulls
 from server.roads import Roads, service_of
 from server.settings import Settings
+from server.shelf import Shelf
 from server.storage import embedded
 from server.storage.migrate import migrate
 from server.storage.office import Office
@@ -43,7 +45,8 @@ class Context:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.pool, self.office, self.jobs, self.now_ms, self.random = pool, office, jobs, now_ms, random
-        self.gate, self.door, self.pulls = Gate(pool), Door(pool), Pulls(pool)
+        holdings = Holdings(pool)
+        self.gate, self.door, self.pulls = Gate(pool), Door(pool, holdings), Pulls(pool, holdings, Shelf())
         self.plan_limits, self.outgoing = settings.plan_limits, settings.outgoing
         self.roads = Roads(service_of(settings.roads), settings.home / "travel.sqlite", now_ms)
         self.server_turns: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -8,7 +8,7 @@ in their order by the row of the tenant's clock.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any, Final, cast
@@ -32,6 +32,7 @@ from server.commit import (
     prepare,
     scopes_wanted,
 )
+from server.holdings import Holdings
 from server.storage import statements
 from server.storage.pool import Connection, Pool
 from server.wakeups import Touched
@@ -109,8 +110,8 @@ class _Lanes:
 class Door:
     """One per process. `submit` returns when the push is durable."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, holdings: Holdings) -> None:
+        self._pool, self._holdings = pool, holdings
         self.on_ruled: Callable[[int], None] = _nobody
         """Told the tenant of each commit that touched an entity which rules look at."""
         self.on_commit: Callable[[int, int, Touched], None] = _unheard
@@ -163,10 +164,10 @@ class Door:
         """`turn` is given on once the group is merged."""
         while group:
             keys = frozenset[Key]().union(*(waiting.keys for waiting in group))
-            stored = await _read(connection, tenant_id, keys)
-            reached = await self._reach(connection, tenant_id, group, stored)
+            read = await _read(connection, tenant_id, keys)
+            reached = await self._reach(connection, tenant_id, group, read)
             try:
-                commit = prepare([(waiting.push, waiting.parsed) for waiting in group], stored, reached)
+                commit = prepare([(waiting.push, waiting.parsed) for waiting in group], read.stored, reached)
             except Exception as error:  # noqa: BLE001  # a fault of ours in one merge must not hold up anybody's queue for ever
                 _log.exception("a push cannot be merged")
                 group = await self._isolate(connection, tenant_id, group, turn, error)
@@ -208,18 +209,19 @@ class Door:
             if not waiting.done.done():
                 waiting.done.set_result(Committed(seq, numbered(result.outcomes, seq)))
 
-    @staticmethod
     async def _reach(
-        connection: Connection, tenant_id: int, group: Iterable[_Waiting], stored: Mapping[Key, Stored]
+        self, connection: Connection, tenant_id: int, group: Iterable[_Waiting], read: "_Read"
     ) -> dict[tuple[str, str], bool]:
         """The scopes that the group's field authors may write, by (user, scope), and whether each still holds it."""
-        wanted = sorted({(w.push.author.user, scope) for w in group for scope in scopes_wanted(w.push, w.parsed, stored)})
-        if not wanted:
-            return {}
-        names = [user(holder) for holder, _ in wanted]
-        scopes = [scope for _, scope in wanted]
-        rows = await connection.fetch(statements.REACHED, tenant_id, sorted(set(names)), names, scopes)
-        return {(row["holder"].removeprefix("user:"), row["scope"]): row["now"] for row in rows}
+        wanted = {(w.push.author.user, scope) for w in group for scope in scopes_wanted(w.push, w.parsed, read.stored)}
+        users = sorted({holder for holder, _ in wanted})
+        held = await self._holdings.of_all(connection, tenant_id, read.incarnation, users, read.linked) if users else {}
+        reached = {(holder, scope): True for holder, scope in wanted if scope in held[holder]}
+        if once := sorted(wanted - reached.keys()):
+            names, scopes = [user(holder) for holder, _ in once], [scope for _, scope in once]
+            rows = await connection.fetch(statements.REACHED, tenant_id, sorted(set(names)), names, scopes)
+            reached |= {(row["holder"].removeprefix("user:"), row["scope"]): row["now"] for row in rows}
+        return reached
 
 
 def _nobody(tenant_id: int) -> None:
@@ -230,12 +232,21 @@ def _unheard(tenant_id: int, seq: int, touched: Touched) -> None:
     """No device listens yet; each asks by itself."""
 
 
-async def _read(connection: Connection, tenant_id: int, keys: frozenset[Key]) -> dict[Key, Stored]:
+class _Read(msgspec.Struct, frozen=True):
+    """The records there are, the database's incarnation, and the commit that last wrote a link of the tenant."""
+
+    stored: dict[Key, Stored]
+    incarnation: str
+    linked: int
+
+
+async def _read(connection: Connection, tenant_id: int, keys: frozenset[Key]) -> _Read:
     ordered = sorted(keys)
-    rows = await connection.fetch(
+    clock, *rows = await connection.fetch(
         statements.READ, tenant_id, [entity for entity, _ in ordered], [record_id for _, record_id in ordered]
     )
-    return {(row[0], row[1]): Stored(row[2], row[3], row[4], row[5], row[6]) for row in rows}
+    stored = {(row[0], row[1]): Stored(row[2], row[3], row[4], row[5], row[6]) for row in rows}
+    return _Read(stored, incarnation=clock["id"], linked=clock["seq"])
 
 
 async def _write(connection: Connection, tenant_id: int, commit: Commit) -> int:

@@ -2,6 +2,7 @@
 
 from server.devices import Admitted
 from server.feed import Asked, Cursor, Pulled, idle, pull
+from server.holdings import Holdings
 from server.shelf import Shelf
 from server.storage.pool import Pool
 from server.tail import Tails
@@ -11,8 +12,8 @@ from sync.protocol import Exchange
 class Pulls:
     """One per process, with what devices share of what it has read."""
 
-    def __init__(self, pool: Pool, shelf: Shelf | None = None) -> None:
-        self._pool, self._tails, self._shelf = pool, Tails(pool), shelf or Shelf()
+    def __init__(self, pool: Pool, holdings: Holdings, shelf: Shelf) -> None:
+        self._pool, self._tails, self._shelf = pool, Tails(pool, holdings), shelf
 
     async def page(self, device: Admitted, request: Exchange, cursor: Cursor, now_ms: int, *, told: int) -> Pulled:
         """The page; it contains what the outcomes of this exchange tell of, up to the commit `told`."""

@@ -18,10 +18,9 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from server.feed import Cursor, Pulled, page_of_changes
+from server.holdings import Holdings
 from server.storage import statements
 from server.storage.pool import Pool
-from server.storage.reach import scopes_of
-from server.together import Together
 from sync.schema import REGISTRY
 
 TAIL_RECORDS: Final = 2_000
@@ -29,9 +28,7 @@ TAIL_RECORDS: Final = 2_000
 PAGES: Final = 500
 """How many pages made of one tail."""
 TENANTS: Final = 100
-USERS: Final = 4_000
 _ENTITIES: Final = list(REGISTRY)
-_NONE: Final = (-1, frozenset[str]())
 
 Row: TypeAlias = Sequence[Any]
 """A changed record: seq, entity, id, prev, deleted, body, delta, ver."""
@@ -82,21 +79,19 @@ def _trimmed(since: int, rows: dict[str, dict[tuple[str, str], Row]]) -> tuple[i
 
 
 class Tails:
-    """One per process: the tails of its busiest tenants, and the scopes of their users."""
+    """One per process: the tails of its busiest tenants."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, holdings: Holdings) -> None:
+        self._pool, self._holdings = pool, holdings
         self._tails: OrderedDict[int, Tail] = OrderedDict()
-        self._held: OrderedDict[tuple[int, str, str], tuple[int, frozenset[str]]] = OrderedDict()
         self._reading: dict[int, asyncio.Lock] = {}
-        self._looks: Together[str, tuple[int, frozenset[str]]] = Together(self._look)
 
     async def pull(self, tenant_id: int, user_id: str, cursor: Cursor, limit: int, seq: int) -> Pulled | None:
         """The page of a device at a checkpoint, as of `seq` or later; None if the tail does not tell it."""
         tail = await self._tail(tenant_id, cursor, seq)
         if tail.incarnation != cursor.incarnation or not tail.reaches(cursor.base):
             return None
-        held = await self._scopes(tenant_id, user_id, tail)
+        held = await self._holdings.of(tenant_id, tail.incarnation, user_id, tail.linked)
         if held is None:
             return None
         records, page = tail.page(cursor.base, held)
@@ -138,17 +133,3 @@ class Tails:
             rows[scope][row["entity"], row["id"]] = known_of
         since, rows = _trimmed(known.since, rows)
         return Tail(clock["id"], since, clock["seq"], clock["linked"], rows, frozenset(rows), {})
-
-    async def _scopes(self, tenant_id: int, user_id: str, tail: Tail) -> frozenset[str] | None:
-        """The scopes that a user holds by the links that the tail knows; None if these have changed since."""
-        key = (tenant_id, tail.incarnation, user_id)
-        linked, held = self._held.get(key, _NONE)
-        if linked < tail.linked:
-            linked, held = self._held[key] = await self._looks.ask(tenant_id, user_id) or _NONE
-            if len(self._held) > USERS:
-                self._held.popitem(last=False)
-        return held if linked == tail.linked else None
-
-    async def _look(self, tenant_id: int, user_ids: list[str]) -> dict[str, tuple[int, frozenset[str]]]:
-        async with self._pool.connection(tenant_id) as connection:
-            return await scopes_of(connection, tenant_id, user_ids)

@@ -16,6 +16,7 @@ from server.context import Context
 from server.devices import claim_of, enrol
 from server.door import Committed, Door
 from server.exchange import exchange
+from server.holdings import Holdings
 from server.problems import ProblemError
 from server.pulls import Pulls
 from server.rules import Rules
@@ -37,8 +38,8 @@ RULES_EVERY_MS: Final = 5_000
 class ObservedDoor(Door):
     """The real door; the order in which pushes come to it is written down, since a log does not tell it within one commit."""
 
-    def __init__(self, pool: Pool, arrivals: dict[Arrival, int]) -> None:
-        super().__init__(pool)
+    def __init__(self, pool: Pool, holdings: Holdings, arrivals: dict[Arrival, int]) -> None:
+        super().__init__(pool, holdings)
         self._arrivals = arrivals
 
     async def submit(self, tenant_id: int, push: Push) -> Committed:
@@ -68,8 +69,9 @@ class Server:
     def start(self) -> None:
         jobs = procrastinate.App(connector=procrastinate.PsycopgConnector())
         self.context = Context(self._pool, self._office, jobs, now_ms=self._scheduler.now, random=self._random.randbytes)
-        self.context.pulls = Pulls(self._pool, Shelf(least_bytes=1))
-        self.context.door = ObservedDoor(self._pool, self.arrivals)
+        holdings = Holdings(self._pool)
+        self.context.pulls = Pulls(self._pool, holdings, Shelf(least_bytes=1))
+        self.context.door = ObservedDoor(self._pool, holdings, self.arrivals)
         self.context.door.on_ruled = self._note
         self.rules_due = True
         self._ruling = self._scheduler.spawn(self._rule(Rules(self.context)), "rules")

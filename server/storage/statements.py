@@ -29,6 +29,9 @@ cross join (select seq, incarnation, horizon from clock where tenant_id = $1) c
 DEVICES: Final = "select no, epoch, last_n from device where tenant_id = $1 and no = any($2::int[])"
 
 READ: Final = """
+select null as entity, incarnation as id, null as scope, linked as seq, null::bool as deleted, null::bytea as body, null::bytea
+from clock where tenant_id = $1
+union all
 select u.entity, u.id, r.scope, r.seq, r.deleted, r.body, r.ver
 from unnest($2::text[], $3::text[]) as u(entity, id)
 cross join lateral (
@@ -37,6 +40,7 @@ cross join lateral (
     limit 1
 ) r
 """
+"""The clock's incarnation and the commit that last wrote a link, then the records there are of the entities $2 and ids $3."""
 
 REACHED: Final = f"""
 with p as (

@@ -11,6 +11,7 @@ from conftest import Company
 from server import tail
 from server.author import create, update, write, write_for
 from server.feed import Asked, Cursor, pull
+from server.holdings import Holdings
 from server.shelf import Shelf
 from server.storage import reach, statements
 from server.tail import Tails
@@ -64,6 +65,10 @@ async def told(tails: Tails, company: Company, users: Sequence[str], first: int,
     return found
 
 
+def tails_of(company: Company) -> Tails:
+    return Tails(company.context.pool, Holdings(company.context.pool))
+
+
 def parts(page: bytes) -> tuple[Any, ...]:
     read = msgspec.json.decode(page, type=Page)
     lists = (sorted(msgspec.to_builtins(records)) for records in (read.whole, read.delta, read.gone))
@@ -89,7 +94,7 @@ def some_work(chance: random.Random, step: int) -> list[Change]:
 async def test_it_says_what_the_walk_over_links_says(company: Company, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Whatever is written between, from whichever checkpoint, however little the process remembers."""
     monkeypatch.setattr(tail, "TAIL_RECORDS", 12)
-    users, chance, tails = await holders(company), random.Random(seed), Tails(company.context.pool)
+    users, chance, tails = await holders(company), random.Random(seed), tails_of(company)
     await company.rest()
     first, _ = await clock(company)
     found: list[bool] = []
@@ -102,7 +107,7 @@ async def test_it_says_what_the_walk_over_links_says(company: Company, monkeypat
 
 
 async def test_a_page_that_does_not_hold_all_is_none_of_its(company: Company) -> None:
-    users, tails = await holders(company), Tails(company.context.pool)
+    users, tails = await holders(company), tails_of(company)
     await company.rest()
     first, _ = await clock(company)
     await office(company, *(update("asset", f"M{n}", 2**40, condition="leaks") for n in range(8)))
@@ -114,7 +119,7 @@ async def test_a_page_that_does_not_hold_all_is_none_of_its(company: Company) ->
 async def test_what_many_changes_have_buried_is_taken_up_by_who_has_them(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     """After more changes than a process remembers, the tail begins anew where the asking device stands."""
     monkeypatch.setattr(tail, "TAIL_RECORDS", 5)
-    users, tails = await holders(company), Tails(company.context.pool)
+    users, tails = await holders(company), tails_of(company)
     await company.rest()
     first, incarnation = await clock(company)
     await tails.pull(company.tenant_id, users[0], Cursor(incarnation, first), 2_000, first)
@@ -129,7 +134,7 @@ async def test_what_many_changes_have_buried_is_taken_up_by_who_has_them(company
 
 async def test_devices_alike_share_what_was_read_once(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first reads the tail and its user's scopes, the others nothing more; after a commit the tail alone is read again."""
-    users, tails = await holders(company), Tails(company.context.pool)
+    users, tails = await holders(company), tails_of(company)
     await company.rest()
     asked: list[object] = []
     for statements_read in ([statements.TAIL, reach.HELD], [statements.TAIL]):
@@ -153,7 +158,7 @@ async def test_devices_alike_share_what_was_read_once(company: Company, monkeypa
 
 
 async def test_a_restored_database_is_another_one(company: Company) -> None:
-    users, tails = await holders(company), Tails(company.context.pool)
+    users, tails = await holders(company), tails_of(company)
     await company.rest()
     seq, incarnation = await clock(company)
     assert await tails.pull(company.tenant_id, users[0], Cursor(incarnation, seq), 2_000, seq)
