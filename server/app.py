@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -17,77 +16,16 @@ from server.attachments import Attachments
 from server.context import Context
 from server.devices import claim_of, renew
 from server.devices import enrol as spend_code
-from server.exchange import exchange
 from server.problems import MEDIA_TYPE, ProblemError, malformed
 from server.routes import ROUTES
 from server.routes.attachments import router as attachment_router
-from server.storage import statements
-from server.web import JSON, AnyRequest, answer, answer_json, body_of, context_of
+from server.routes.sync import Board, sync_route
+from server.web import JSON, AnyRequest, answer_json, body_of, context_of
 from sync.codec import refusal
 from sync.derive import json_schema
 from sync.protocol import Enrolment
 
 _log = logging.getLogger(__name__)
-
-
-class Seen(msgspec.Struct, frozen=True):
-    """One exchange, as `truckroll device show` tells it."""
-
-    device_no: int
-    at_ms: int
-    took_us: int
-    sent: int
-    taken: int
-    request_bytes: int
-    reply_bytes: int
-    checkpoint: int
-    healed: int
-
-
-class Board:
-    """Who has seen what: noted at each exchange, written at leisure, so that an idle pull stays one read."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._seen: dict[int, list[Seen]] = {}
-
-    def note(self, tenant_id: int, seen: Seen) -> None:
-        self._seen.setdefault(tenant_id, []).append(seen)
-
-    async def write(self) -> None:
-        noted, self._seen = self._seen, {}
-        for tenant_id, exchanges in noted.items():
-            furthest = {s.device_no: s.checkpoint for s in sorted(exchanges, key=lambda s: s.checkpoint)}
-            latest = {s.device_no: s.at_ms for s in exchanges}
-            columns = zip(*(msgspec.structs.astuple(seen) for seen in exchanges), strict=True)
-            async with self._context.pool.connection(tenant_id) as connection:
-                await connection.execute(
-                    statements.NOTE_SEEN, tenant_id, list(latest), list(latest.values()), [furthest[n] for n in latest]
-                )
-                await connection.execute(statements.NOTE_EXCHANGES, tenant_id, *(list(column) for column in columns))
-
-    async def write_for_ever(self, every_s: float) -> None:
-        while True:
-            await asyncio.sleep(every_s)
-            with suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # the next round tells the same
-                await self.write()
-
-
-@post("/v1/sync")
-async def sync_route(request: AnyRequest) -> Response[bytes]:
-    """One exchange: new transactions up, a page of the feed down."""
-    began_ns = time.perf_counter_ns()
-    context = context_of(request)
-    claim = claim_of(request.headers.get("authorization"))
-    body = await body_of(request)
-    done = await exchange(context.pool, context.gate, context.door, context.pulls, claim, body, now_ms := context.now_ms())
-    took_us = (time.perf_counter_ns() - began_ns) // 1000
-    seen = Seen(
-        done.device.author.device, now_ms, took_us, done.sent, done.taken, len(body), len(done.reply), done.applied, done.healed
-    )
-    board: Board = request.app.state.board
-    board.note(done.device.tenant_id, seen)
-    return answer(request, done.reply)
 
 
 @post("/v1/enrol")

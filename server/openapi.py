@@ -11,7 +11,7 @@ from litestar.openapi.spec import Components, SecurityScheme, Tag
 from server.records_api import MAX_BULK, Done, Item
 from server.web import AnyRequest
 from sync.derive import json_schema
-from sync.protocol import Problem
+from sync.protocol import Exchange, Problem, Reply
 from sync.schema import REGISTRY, EntitySpec
 
 _Json = dict[str, Any]
@@ -26,6 +26,22 @@ _REFERENCE: Final = {
 _PAGED: Final = (("after", "string", "the last id of the page before"), ("limit", "integer", "at most 500"))
 _SINCE: Final = ("updated_since", "integer", "what changed after this commit (seq), deleted records too")
 _TYPES: Final = {"text": "string", "bigint": "integer", "boolean": "boolean", "text[]": "string"}
+
+
+_EXCHANGE: Final = {
+    "summary": "Sync",
+    "description": "One exchange of a device: new transactions up, outcomes and a page of the feed down (docs/protocol.md).",
+    "operationId": "sync",
+    "requestBody": {"required": True, "content": {"application/json": {"schema": {"$ref": _COMPONENTS.format(name="Exchange")}}}},
+    "responses": {
+        "200": {"description": "done", "content": {"application/json": {"schema": {"$ref": _COMPONENTS.format(name="Reply")}}}},
+        "default": {
+            "description": "what is wrong",
+            "content": {"application/problem+json": {"schema": {"$ref": _COMPONENTS.format(name="Problem")}}},
+        },
+    },
+}
+"""A route of plain ASGI, of which Litestar finds out nothing."""
 
 
 def config() -> OpenAPIConfig:
@@ -57,11 +73,12 @@ class _Page(ScalarRenderPlugin):
 def whole(found: _Json) -> _Json:
     """Litestar's document with every entity's schema and its paths."""
     schemas = _placed(json_schema()["$defs"])
-    _, own = msgspec.json.schema_components([Problem, Item, Done], ref_template=_COMPONENTS)
+    _, own = msgspec.json.schema_components([Problem, Item, Done, Exchange, Reply], ref_template=_COMPONENTS)
     for spec in REGISTRY.values():
         schemas |= _variants(spec, schemas[spec.cls.__name__])
     components = found.get("components", {})
     paths: _Json = {path: _answered(item) for path, item in found.get("paths", {}).items()}
+    paths["/v1/sync"] = {"post": _EXCHANGE}
     for spec in REGISTRY.values():
         paths |= _paths(spec)
     schemas = components.get("schemas", {}) | own | schemas

@@ -25,9 +25,11 @@ _zstd: Final = zstandard.ZstdCompressor(level=1)
 
 async def body_of(request: AnyRequest) -> bytes:
     """The request's body, decompressed, within the limit that the application sets."""
-    limit_bytes: int = request.app.state.max_body_bytes
-    body = await request.body()
-    encoding = request.headers.get("content-encoding", "identity")
+    return unpacked(await request.body(), request.headers.get("content-encoding", "identity"), request.app.state.max_body_bytes)
+
+
+def unpacked(body: bytes, encoding: str, limit_bytes: int) -> bytes:
+    """A body as it was before its content encoding. Raises `ProblemError`."""
     try:
         match encoding:
             case "identity":
@@ -47,13 +49,18 @@ async def body_of(request: AnyRequest) -> bytes:
 
 def answer(request: AnyRequest, body: bytes, status: int = 200) -> Response[bytes]:
     """JSON bytes, compressed as the client accepts."""
-    headers = {"vary": "accept-encoding"}
-    accepted = request.headers.get("accept-encoding", "")
-    if len(body) >= SMALL and "zstd" in accepted:
-        body, headers = _zstd.compress(body), headers | {"content-encoding": "zstd"}
-    elif len(body) >= SMALL and "gzip" in accepted:
-        body, headers = gzip.compress(body, 1), headers | {"content-encoding": "gzip"}
+    body, headers = packed(body, request.headers.get("accept-encoding", ""))
     return Response(body, media_type=JSON, headers=headers, status_code=status)
+
+
+def packed(body: bytes, accepted: str) -> tuple[bytes, dict[str, str]]:
+    """The body in the best of the accepted content encodings, and the headers that say so."""
+    headers = {"vary": "accept-encoding"}
+    if len(body) >= SMALL and "zstd" in accepted:
+        return _zstd.compress(body), headers | {"content-encoding": "zstd"}
+    if len(body) >= SMALL and "gzip" in accepted:
+        return gzip.compress(body, 1), headers | {"content-encoding": "gzip"}
+    return body, headers
 
 
 def answer_json(request: AnyRequest, value: object, status: int = 200) -> Response[bytes]:

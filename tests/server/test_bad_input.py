@@ -1,6 +1,7 @@
 """Bad input: a problem document that names field and rule; nothing stored by half; the queue goes on."""
 
 import gzip
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -176,6 +177,18 @@ async def test_a_technician_cannot_see_or_touch_what_is_not_theirs(company: Comp
     assert join.kind is OutcomeKind.PARKED
     refused = await technician.http.get("/v1/records/account", headers={"authorization": f"Bearer {technician.me.token}"})
     assert (refused.status_code, refused.json()["rule"]) == (403, "role")
+
+
+async def test_a_body_without_end_is_cut_short_and_a_request_that_is_none_refused(device: BareDevice) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(200):
+            yield b" " * 1_000_000
+
+    headers = {"authorization": f"Bearer {device.me.token}"}
+    response = await device.http.post("/v1/sync", content=endless(), headers=headers)
+    assert (response.status_code, response.json()["rule"]) == (413, "bounds")
+    response = await device.http.get("/v1/sync", headers=headers)
+    assert (response.status_code, response.headers["content-type"]) == (405, "application/problem+json")
 
 
 async def test_compressed_bodies_are_read_and_bombs_are_not(device: BareDevice) -> None:
