@@ -162,7 +162,8 @@ class Truckroll:
         async with opened(self.url, connections=2, migrated=True) as context:
             base = await _clock(context, company.tenant_id)
             some = self._chance.sample(company.delta, size.delta_changes)
-            changes = tuple(update("asset", record, base, condition=condition(self._chance)) for record in some)
+            # Now and then the same three words are drawn again, which is no change; the clock makes them another value.
+            changes = tuple(update("asset", record, base, condition=f"{condition(self._chance)} {base}") for record in some)
             await write_for(context, company.tenant_id, company.dispatcher, Role.DISPATCHER, [("changed", changes)])
         cursor = Cursor(company.incarnation, base).encode()
         devices = [[exchange(phone, [], cursor=cursor, limit=2_000)] for phone in company.representatives]
