@@ -234,6 +234,10 @@ def prepare(
     return Commit(tuple(draft.rows()), tuple(draft.links()), results)
 
 
+_UNBORN: Final = Record("", 0, deleted=False, body={}, versions={})
+"""What a record is before it is created."""
+
+
 class _State(msgspec.Struct):
     """A record while the commit is being put together."""
 
@@ -330,7 +334,7 @@ class _Draft:
             state = _State(spec, before.scope, before.record(edit.id), 0, before)
         if state is None:
             scope = spec.scope_of(edit.id, edit.set) if edit.create else ""
-            state = _State(spec, scope, Record(edit.id, 0, deleted=False, body={}, versions={}), 0, None)
+            state = _State(spec, scope, _UNBORN, 0, None)
         if (
             bound
             and state.scope

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Final, cast
 
 import asyncpg
@@ -249,21 +250,24 @@ async def _read(connection: Connection, tenant_id: int, keys: frozenset[Key]) ->
     return _Read(stored, incarnation=clock["id"], linked=clock["seq"])
 
 
+_RECORD_COLUMNS: Final = ("entity", "id", "scope", "prev", "deleted", "body", "delta", "ver")
+
+
 async def _write(connection: Connection, tenant_id: int, commit: Commit) -> int:
-    entities = tuple(entity for entity, _ in groupby(row.entity for row in commit.records))
+    by_entity = {entity: list(rows) for entity, rows in groupby(commit.records, attrgetter("entity"))}
     parked = [(result.push, row) for result in commit.results for row in result.parked]
     arguments: list[Any] = [
-        *_columns(commit.records, 8, lambda r: (r.entity, r.id, r.scope, r.prev, r.deleted, r.body, r.delta, r.ver)),
+        *(list(map(attrgetter(name), commit.records)) for name in _RECORD_COLUMNS),
         *_columns(commit.results, 7, _log_row),
         *_columns(commit.links, 5, lambda k: (k.link.source, int(k.link.kind), k.link.target, k.reason, k.live)),
-        [row.ruled for row in commit.records],
+        list(map(attrgetter("ruled"), commit.records)),
     ]
     if parked:
         arguments += _columns(parked, 7, lambda item: _parked_row(*item))
-    for entity in entities:
-        live = [b'{"id":"%s"%s' % (r.id.encode(), _tail(r.body)) for r in commit.records if r.entity == entity and not r.deleted]
-        arguments += [b"[" + b",".join(live) + b"]", [r.id for r in commit.records if r.entity == entity and r.deleted]]
-    seq: int = await connection.fetchval(statements.write(entities, parking=bool(parked)), tenant_id, *arguments)
+    for rows in by_entity.values():
+        live = [b'{"id":"%s"%s' % (row.id.encode(), _tail(row.body)) for row in rows if not row.deleted]
+        arguments += [b"[" + b",".join(live) + b"]", [row.id for row in rows if row.deleted]]
+    seq: int = await connection.fetchval(statements.write(tuple(by_entity), parking=bool(parked)), tenant_id, *arguments)
     return seq
 
 
