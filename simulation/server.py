@@ -118,7 +118,7 @@ class Server:
         return task.result()
 
     async def _answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        """As `server.app` does it."""
+        """As `server.routes.sync` does it."""
         now_ms = self._scheduler.now()
         try:
             if path == "/v1/enrol":

@@ -14,14 +14,15 @@ from typing import Any
 import asyncpg
 import uvicorn
 
-from server import app
+from server.app import create_app
 from server.context import opened
+from server.routes import sync as route
 from server.serve import HttpServer
 
 
 def die_at(boundary: int) -> None:
     """Count the statements from the first exchange on, and die."""
-    passed, exchanging, serve = 0, False, app.exchange
+    passed, exchanging, serve = 0, False, route.exchange
 
     def at_boundary() -> None:
         nonlocal passed
@@ -45,14 +46,14 @@ def die_at(boundary: int) -> None:
         at_boundary()
         return done
 
-    app.exchange = exchange
+    route.exchange = exchange
     for name in ("fetch", "fetchrow", "fetchval", "execute"):
         around(name)
 
 
 async def serve(listening: socket.socket, url: str) -> None:
     async with opened(url, connections=2, migrated=True) as context:
-        config = uvicorn.Config(app.create_app(context, max_body_bytes=1_000_000), log_level="critical", lifespan="on")
+        config = uvicorn.Config(create_app(context, max_body_bytes=1_000_000), log_level="critical", lifespan="on")
         server = HttpServer(config, context.wakeups)
         task = asyncio.create_task(server.serve(sockets=[listening]))
         while not server.started:
@@ -69,8 +70,11 @@ def main() -> None:
             os.waitpid(child, 0)
         if child := os.fork():
             continue
-        die_at(int(line))
-        asyncio.run(serve(listening, url))
+        try:
+            die_at(int(line))
+            asyncio.run(serve(listening, url))
+        except BaseException as error:  # noqa: BLE001  # whoever waits for "ready" would wait for ever
+            print(f"{error!r}", flush=True)  # noqa: T201  # as above
         os._exit(0)
     if child:
         os.kill(child, signal.SIGKILL)
