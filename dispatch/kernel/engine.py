@@ -13,6 +13,7 @@ from dispatch.kernel.shape import (
     ABSENT,
     BEST_LENGTH,
     BIG,
+    BLINK,
     CHOICE,
     COST,
     DIRTY,
@@ -250,4 +251,5 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         random=np.array([mixed], dtype=np.uint64),
     )
     state.cell[JOB_COUNT] = jobs
+    state.cell[BLINK] = round(1.0 / tuning.blinks)  # the first look, at the most urgent job's only way perhaps, is none to blink at
     return state

@@ -64,6 +64,7 @@ from dispatch.kernel.shape import (
 )
 
 SPLIT = 0.5  # share of strings that leave a few jobs inside standing
+CLEARED = 0.02  # with jobs absent, share of iterations that clear a way for one of them
 RECALLED = 24  # absent jobs tried again in an iteration,
 ANYWHERE = 3  # so many of them wherever they are
 EAGERNESS = 0.5  # share of iterations that place jobs beyond the price of their absence,
@@ -155,10 +156,69 @@ def take_string(s: State, r: int, j: int, size: int) -> None:
 
 
 @compiled
+def way_for(d: Data, s: State, j: int) -> int:
+    """A way that may serve job j, at random: one that serves a neighbour, or any of a kind near; -1 when it has met none."""
+    found, met = -1, 0
+    if draw(s) < 0.5:
+        for k in range(d.near.shape[1]):
+            i = d.near[j, k]
+            if i < 0:
+                break
+            r = s.job[WAY_OF, i]
+            if r >= 0 and d.ok[d.ways[r, ROW], j] & ALLOWED:
+                met += 1
+                if draw(s) * met < 1.0:
+                    found = r
+    if found < 0:
+        for k in range(d.kinds_near.shape[1]):
+            kind = d.kinds_near[j, k]
+            if kind < 0:
+                break
+            first, last = d.kind_at[kind], d.kind_at[kind + 1]
+            r = d.kind_ways[first + int(draw(s) * (last - first))]
+            if d.ok[d.ways[r, ROW], j] & ALLOWED:
+                met += 1
+                if draw(s) * met < 1.0:
+                    found = r
+    return found
+
+
+@compiled
+def clear(d: Data, s: State) -> bool:
+    """Takes all jobs of lower classes off a way that may serve an urgent absent one: room that many have taken, bit by bit, no
+    string of a few jobs would give back. False when there are none."""
+    count = s.cell[ABSENT]
+    j = s.job[ABSENTEE, int(draw(s) * count)]
+    other = s.job[ABSENTEE, int(draw(s) * count)]
+    if d.jobs[other, RANK] < d.jobs[j, RANK]:
+        j = other
+    r = way_for(d, s, j)
+    if r < 0:
+        return False
+    n, first = s.cell[JOB_COUNT], s.cell[WORK]
+    for p in range(s.sums[0, r, LENGTH]):
+        item = s.seq[0, r, p]
+        if item < n and d.jobs[item, RANK] > d.jobs[j, RANK]:
+            s.job[TASK, s.cell[WORK]] = item
+            s.cell[WORK] += 1
+    if s.cell[WORK] == first:
+        return False
+    touch(s, r)
+    for k in range(first, s.cell[WORK]):
+        s.job[WAY_OF, s.job[TASK, k]] = -1
+    s.cell[SEED] = j
+    return True
+
+
+@compiled
 def ruin(d: Data, s: State) -> bool:
     """Takes strings out of routes near a random job. False when a route left behind keeps no times."""
     n = d.jobs.shape[0]
     served, routes = n - s.cell[ABSENT], s.cell[ROUTES]
+    if s.cell[ABSENT] > 0 and draw(s) < CLEARED and clear(d, s):
+        r = s.mark[TOUCHED_WAY, 0]
+        take_out(s, r)
+        return settle(d, s, r)
     seed = int(draw(s) * n)
     s.cell[SEED] = seed
     if served == 0:

@@ -2,6 +2,7 @@
 
 from itertools import permutations, product
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,6 +54,17 @@ def test_priority_beats_any_number(tiny):
     plan = solved(tiny.problem([tiny.worker()], jobs))
     assert where(plan) == {"ann": ("big",)}
     assert {left.rule for left in plan.unserved} == {"no_room"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_emergency_takes_the_room_that_many_have_taken(tiny, seed):
+    """Far away and long, it costs a day full of short jobs; whether they are planned already or not."""
+    short = [tiny.job(f"short{n}", 10, 20, priority=5) for n in range(20)]
+    problem = tiny.problem([tiny.worker()], [tiny.job("long", 50, 360, priority=1), *short])
+    planned = solve(tiny.problem([tiny.worker()], short), iterations=ITERATIONS, seed=seed)
+    for start in (None, planned):
+        plan = solve(problem, iterations=ITERATIONS, seed=seed, start=start)
+        assert "long" in where(plan)["ann"]
 
 
 def test_a_given_plan_is_the_floor(tiny):
