@@ -36,12 +36,13 @@ from server.commit import (
 from server.holdings import Holdings
 from server.storage import statements
 from server.storage.pool import Connection, Pool
+from server.storage.tables import FOREVER
 from server.wakeups import Touched
 from sync.links import user
 from sync.protocol import Outcome, Reason
 
 STALE_CODE: Final = "TR001"
-"""The SQLSTATE that `refuse_if_stale` raises."""
+"""The SQLSTATE that `refuse_if_stale` and `refuse_if_linked` raise."""
 
 MAX_GROUP: Final = 64
 HALF_FROM: Final = 24
@@ -173,9 +174,10 @@ class Door:
                 _log.exception("a push cannot be merged")
                 group = await self._isolate(connection, tenant_id, group, turn, error)
                 continue
-            turn.close()
+            if not commit.links:
+                turn.close()  # else whoever merges next would judge rights by links that are about to change
             try:
-                seq = await _write(connection, tenant_id, commit)
+                seq = await _write(connection, tenant_id, commit, read.linked if reached else FOREVER)
             except asyncpg.DataError as error:
                 group = await self._isolate(connection, tenant_id, group, turn, error)
             except asyncpg.PostgresError as error:
@@ -253,7 +255,8 @@ async def _read(connection: Connection, tenant_id: int, keys: frozenset[Key]) ->
 _RECORD_COLUMNS: Final = ("entity", "id", "scope", "prev", "deleted", "body", "delta", "ver")
 
 
-async def _write(connection: Connection, tenant_id: int, commit: Commit) -> int:
+async def _write(connection: Connection, tenant_id: int, commit: Commit, linked: int) -> int:
+    """Write what was merged, if nothing has moved and no link was written after commit `linked`. Returns the commit's number."""
     by_entity = {entity: list(rows) for entity, rows in groupby(commit.records, attrgetter("entity"))}
     parked = [(result.push, row) for result in commit.results for row in result.parked]
     arguments: list[Any] = [
@@ -261,6 +264,7 @@ async def _write(connection: Connection, tenant_id: int, commit: Commit) -> int:
         *_columns(commit.results, 7, _log_row),
         *_columns(commit.links, 5, lambda k: (k.link.source, int(k.link.kind), k.link.target, k.reason, k.live)),
         list(map(attrgetter("ruled"), commit.records)),
+        linked,
     ]
     if parked:
         arguments += _columns(parked, 7, lambda item: _parked_row(*item))

@@ -246,7 +246,7 @@ where tenant_id = $1 and no = any($2::int[])
 PARK: Final = """
 p as (
     insert into parked (tenant_id, device_no, epoch, n, user_id, received_ms, payload, reasons)
-    select $1, u.* from unnest($23::int[], $24::int[], $25::bigint[], $26::text[], $27::bigint[], $28::bytea[], $29::jsonb[])
+    select $1, u.* from unnest($24::int[], $25::int[], $26::bigint[], $27::text[], $28::bigint[], $29::bytea[], $30::jsonb[])
         as u(device_no, epoch, n, user_id, received_ms, payload, reasons)
 )"""
 
@@ -255,7 +255,8 @@ p as (
 # it may mean.
 _WRITE: Final = f"""
 with c as (
-    update clock set seq = seq + 1, linked = case when cardinality($17::text[]) > 0 then seq + 1 else linked end
+    update clock set seq = seq + 1,
+        linked = greatest(refuse_if_linked(linked, $23), case when cardinality($17::text[]) > 0 then seq + 1 end)
     where tenant_id = $1 returning seq
 ), r as (
     insert into record as t (tenant_id, entity, id, scope, seq, prev, deleted, body, delta, ver)
@@ -301,9 +302,10 @@ _VERDICT: Final = """
 select c.seq, refuse_if_stale((select count(*) from r), cardinality($3::text[]), (select count(*) from d), cardinality($10::int[]))
 from c
 """
-"""Fails the whole statement if a record or a device moved since it was read: then nothing is written, and the group is redone."""
+"""Fails the whole statement if a record or a device moved since it was read: then nothing is written, and the group is redone. So
+does the update of the clock if links were written since $23, by which the rights of the authors were judged."""
 
-FIXED_PARAMETERS: Final = 22
+FIXED_PARAMETERS: Final = 23
 PARK_PARAMETERS: Final = 7
 
 
