@@ -54,11 +54,11 @@ def one_slow_commit(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[asyncio.E
     """The next commit says when it has its number, and is made visible only when it is told so."""
     numbered, release, write = asyncio.Event(), asyncio.Event(), door._write
 
-    async def slow(connection: Any, tenant_id: int, commit: Any) -> int:
+    async def slow(connection: Any, tenant_id: int, commit: Any, linked: int) -> int:
         if numbered.is_set():
-            return await write(connection, tenant_id, commit)
+            return await write(connection, tenant_id, commit, linked)
         async with connection.transaction():
-            seq = await write(connection, tenant_id, commit)
+            seq = await write(connection, tenant_id, commit, linked)
             numbered.set()
             await release.wait()
             return seq
