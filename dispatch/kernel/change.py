@@ -6,9 +6,11 @@ from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.route import (
     Stretch,
     ahead,
+    along,
     arc,
     bounded,
     drive,
+    finish,
     join,
     judge,
     keep,
@@ -18,7 +20,8 @@ from dispatch.kernel.route import (
     own_price,
     paused,
     priced,
-    relabel,
+    relabel_between,
+    set_onward,
     site,
 )
 from dispatch.kernel.shape import (
@@ -30,13 +33,13 @@ from dispatch.kernel.shape import (
     BIG,
     BUSY,
     CALL,
-    CALL_AT,
     CHOICE,
     COST,
     DEPOT,
     DUTY,
     EXTRA,
     FIRST,
+    FROM_PLACE,
     FULL,
     GAP,
     INSIDE,
@@ -60,10 +63,11 @@ from dispatch.kernel.shape import (
     State,
 )
 
+NEARLY = 8  # gaps too early for a job are passed over by halves until so few are left
 CALLS_BACK = 2  # a first call is looked for in so many gaps before a job; then it is seated anew over the whole route
 
 
-@compiled
+@inlined
 def try_route(d: Data, s: State, r: int, j: int, low: int, high: int) -> None:
     """Offers job j every gap of way r from `low` to `high`, in every arrangement of the breaks nearby, with a depot call where one
     is needed."""
@@ -75,7 +79,7 @@ def try_route(d: Data, s: State, r: int, j: int, low: int, high: int) -> None:
     if short and depot < 0 and d.place.shape[0] == d.jobs.shape[0]:
         return
     idle = s.sums[0, r, SPAN] - s.sums[0, r, INSIDE] - s.sums[0, r, BUSY]
-    for p in range(low, high + 1):
+    for p in range(first_in_time(s, r, low, high, soonest), high + 1):
         if s.label[0, r, p, 0] + s.label[0, r, p, 1] > last:
             break
         if s.label[0, r, p, 5] < soonest:
@@ -96,6 +100,18 @@ def try_route(d: Data, s: State, r: int, j: int, low: int, high: int) -> None:
             first, second, before, behind = arrangement(d, s, r, p, t)
             if first >= 0:
                 judge(d, s, r, p, j, first, second, before, behind, added)
+
+
+@inlined
+def first_in_time(s: State, r: int, low: int, high: int, soonest: int) -> int:
+    """A gap before which nothing fits that is over at `soonest`: the later the gap, the later what follows may begin."""
+    while high - low > NEARLY:
+        middle = (low + high) // 2
+        if s.label[0, r, middle, 5] < soonest:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @inlined
@@ -197,7 +213,7 @@ def price_call(
     d: Data, s: State, r: int, p: int, j: int, o: int, q: int, call: int, rest: Stretch, mask: int, arcs: int, first: int
 ) -> None:
     """One arrangement of try_calls: the depot in gap q, `rest` running from the place `first` to the end."""
-    here = join(ahead(s, r, q), link(d, r, site(d, s, r, q - 1), d.place[call], mask))
+    here = along(d, r, ahead(s, r, q), site(d, s, r, q - 1), d.place[call], mask)
     here = join(here, node(d, s, r, call))
     whole = join(join(here, link(d, r, d.place[call], first, 0)), rest)
     before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
@@ -207,7 +223,7 @@ def price_call(
     settled = s.sums[0, r, COST] - s.sums[0, r, EXTRA]
     price = priced(d, r, arcs, whole, paused(d, r, before | behind)) - settled + own_price(d, r, j, o)
     if price < s.cell[OFFER + PRICE]:
-        keep(s, price, r, p, o, 0, int(s.gap[0, r, p + 1]), before, behind, call, q)
+        keep(s, price, r, p, o, 0, int(s.gap[0, r, p + 1]), before, behind, call)
 
 
 @compiled
@@ -247,7 +263,7 @@ def try_later_calls(d: Data, s: State, r: int, p: int, j: int) -> None:
                     + own_price(d, r, j, o)
                 )
                 if price < s.cell[OFFER + PRICE]:
-                    keep(s, price, r, p, o, int(s.gap[0, r, p + 1]), 0, before, behind, call, q + 1)
+                    keep(s, price, r, p, o, int(s.gap[0, r, p + 1]), 0, before, behind, call)
 
 
 @compiled
@@ -263,110 +279,114 @@ def stock_lasts(d: Data, s: State, r: int, j: int, q: int) -> bool:
 
 
 @inlined
-def put(s: State, r: int, p: int, item: int) -> None:
-    """Opens place p of way r for an item; its gap's breaks stay before it."""
+def put(d: Data, s: State, r: int, p: int, item: int) -> None:
+    """Opens place p of way r for an item and counts it; its gap's breaks stay before it. Times are left to `relabel_between`."""
     length = s.sums[0, r, LENGTH]
-    for i in range(length, p, -1):
-        s.seq[0, r, i] = s.seq[0, r, i - 1]
+    a, b, c = site(d, s, r, p - 1), d.place[item], site(d, s, r, p)
+    if length > 0 or d.ways[r, BEGUN]:
+        s.sums[0, r, ARC] -= arc(d, r, a, c)
+        s.sums[0, r, BUSY] -= drive(d, a, c)
+    s.sums[0, r, ARC] += arc(d, r, a, b) + arc(d, r, b, c)
+    s.sums[0, r, BUSY] += drive(d, a, b) + drive(d, b, c) + d.work[d.ways[r, PACE], item]
+    for i in range(length, p - 1, -1):
+        s.seq[0, r, i + 1] = s.seq[0, r, i]
+        set_onward(s, r, i + 1, onward(s, r, i))
     for g in range(length + 3, p + 2, -1):
         s.gap[0, r, g] = s.gap[0, r, g - 1]
     s.gap[0, r, p + 2] = 0
     s.seq[0, r, p] = item
     s.sums[0, r, LENGTH] = length + 1
+    if s.sums[0, r, DEPOT] >= p:
+        s.sums[0, r, DEPOT] += 1
 
 
-@compiled
+@inlined
 def apply_offer(d: Data, s: State, j: int) -> bool:
     """Carries out the best insertion found for job j; False when the way has no row left for it."""
     r, p = s.cell[OFFER + WAY], s.cell[OFFER + GAP]
     if s.sums[0, r, LENGTH] + 2 >= s.seq.shape[2]:
         s.cell[FULL] = 1
         return False
-    put(s, r, p, j)
+    s.job[WAY_OF, j], s.job[CHOICE, j] = r, s.cell[OFFER + OPTION]
+    put(d, s, r, p, j)
+    s.sums[0, r, JOBS] += 1
+    s.sums[0, r, EXTRA] += own_price(d, r, j, s.cell[OFFER + OPTION])
     s.gap[0, r, p + 1], s.gap[0, r, p + 2] = s.cell[OFFER + FIRST], s.cell[OFFER + SECOND]
     s.gap[0, r, 0], s.gap[0, r, s.sums[0, r, LENGTH] + 2] = s.cell[OFFER + BEFORE], s.cell[OFFER + BEHIND]
-    s.job[WAY_OF, j], s.job[CHOICE, j] = r, s.cell[OFFER + OPTION]
-    if s.cell[OFFER + CALL] >= 0:
-        at = s.cell[OFFER + CALL_AT]
-        put(s, r, at, s.cell[OFFER + CALL])
-        relabel(d, s, r)
-        return seat_call(d, s, r)
-    relabel(d, s, r)
-    return True
+    relabel_between(d, s, r, p, p + 1)
+    return seat_call(d, s, r) if s.cell[OFFER + CALL] >= 0 else True
 
 
-@compiled
-def take_out(s: State, r: int) -> None:
-    """Drops the jobs of way r that are no longer its own; breaks of closed gaps come together."""
+@inlined
+def take_out(d: Data, s: State, r: int) -> bool:
+    """Drops the jobs of way r that are no longer its own; the breaks and the depot call are seated anew. False when nothing
+    fits."""
     length, n = s.sums[0, r, LENGTH], s.cell[JOB_COUNT]
     behind = s.gap[0, r, length + 2]
-    kept, jobs, carried = 0, 0, 0
-    for p in range(length):
+    kept, carried, low, high = 0, 0, -1, 0
+    a = was = int(d.ways[r, FROM_PLACE])  # the place ahead of this item, and ahead of it before
+    for p in range(length + 1):
         carried |= s.gap[0, r, p + 1]
-        item = s.seq[0, r, p]
-        if item >= n or s.job[WAY_OF, item] == r:
-            s.seq[0, r, kept] = item
+        b = site(d, s, r, p)
+        item = s.seq[0, r, p] if p < length else 0
+        if p < length and (item >= n or s.job[WAY_OF, item] != r):
+            s.sums[0, r, ARC] -= arc(d, r, was, b)
+            s.sums[0, r, BUSY] -= drive(d, was, b) + d.work[d.ways[r, PACE], item]
+            if item < n:
+                s.sums[0, r, EXTRA] -= own_price(d, r, item, s.job[CHOICE, item])
+                s.sums[0, r, JOBS] -= 1
+            low = kept if low < 0 else low
+            high = kept
+        else:
+            if a != was:
+                s.sums[0, r, ARC] += arc(d, r, a, b) - arc(d, r, was, b)
+                s.sums[0, r, BUSY] += drive(d, a, b) - drive(d, was, b)
             s.gap[0, r, kept + 1] = carried
+            set_onward(s, r, kept, onward(s, r, p))
             carried = 0
-            kept += 1
-            jobs += item < n
-    carried |= s.gap[0, r, length + 1]
-    if jobs == 0:
-        kept = 0
-    s.gap[0, r, kept + 1] = carried
+            if p < length:
+                s.seq[0, r, kept] = item
+                kept += 1
+            a = b
+        was = b
     s.gap[0, r, kept + 2] = behind
-    s.sums[0, r, LENGTH] = kept
-    s.sums[0, r, JOBS] = jobs
-
-
-@compiled
-def settle(d: Data, s: State, r: int) -> bool:
-    """After jobs were taken out: seats the depot call and the breaks of way r anew. False when nothing fits."""
-    if s.sums[0, r, LENGTH] == 0 and not d.ways[r, BEGUN]:
-        return relabel(d, s, r)
-    sound = seat_call(d, s, r) if s.sums[0, r, DEPOT] >= 0 else relabel(d, s, r)
-    if d.ways[r, PAUSES] > 0:
-        sound = seat_breaks(d, s, r)
-    return sound
+    s.sums[0, r, LENGTH], s.sums[0, r, DEPOT] = kept, -1
+    if kept == 0 and not d.ways[r, BEGUN]:
+        s.sums[0, r, ARC] = s.sums[0, r, BUSY] = 0
+    sound = relabel_between(d, s, r, low if low >= 0 else kept, high)
+    if kept == 0 and not d.ways[r, BEGUN]:
+        return sound
+    sound = seat_call(d, s, r)
+    return seat_breaks(d, s, r) if d.ways[r, PAUSES] > 0 else sound
 
 
 @compiled
 def seat_call(d: Data, s: State, r: int) -> bool:
-    """Takes the depot call out and puts it back at its best gap before the first job that needs it, if any does."""
-    n = d.jobs.shape[0]
-    for p in range(s.sums[0, r, LENGTH]):
-        if s.seq[0, r, p] >= n:
-            for i in range(p, s.sums[0, r, LENGTH] - 1):
-                s.seq[0, r, i] = s.seq[0, r, i + 1]
-            s.gap[0, r, p + 1] |= s.gap[0, r, p + 2]
-            for g in range(p + 2, s.sums[0, r, LENGTH] + 2):
-                s.gap[0, r, g] = s.gap[0, r, g + 1]
-            s.sums[0, r, LENGTH] -= 1
-            break
-    relabel(d, s, r)
+    """Puts a depot call into way r, which has none, at its best gap before the first job that needs it, if any does."""
     needed = first_in_need(d, s, r)
     if needed < 0:
-        return relabel(d, s, r)
+        return finish(d, s, r)
+    n = d.jobs.shape[0]
     best, best_gap, best_call = BIG, -1, -1
     before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, s.sums[0, r, LENGTH] + 2])
     for q in range(needed + 1):
         a, c = site(d, s, r, q - 1), site(d, s, r, q)
         for call in range(n, d.place.shape[0]):
             b = d.place[call]
-            here = join(ahead(s, r, q), link(d, r, a, b, s.gap[0, r, q + 1]))
-            here = join(join(here, node(d, s, r, call)), link(d, r, b, c, 0))
-            whole = join(here, onward(s, r, q))
+            here = join(along(d, r, ahead(s, r, q), a, b, s.gap[0, r, q + 1]), node(d, s, r, call))
+            whole = join(along(d, r, here, b, c, 0), onward(s, r, q))
             whole = bounded(d, r, whole, before, behind)
             price = priced(d, r, arc(d, r, a, b) + arc(d, r, b, c) - arc(d, r, a, c), whole, 0)
             if whole[2] != -BIG and price < best:
                 best, best_gap, best_call = price, q, call
     if best_gap < 0:
         return False
-    put(s, r, best_gap, best_call)
-    return relabel(d, s, r)
+    put(d, s, r, best_gap, best_call)
+    s.sums[0, r, DEPOT] = best_gap
+    return relabel_between(d, s, r, best_gap, best_gap + 1)
 
 
-@compiled
+@inlined
 def first_in_need(d: Data, s: State, r: int) -> int:
     """The first item of way r that own tools and the van's parts do not serve; -1 when there is none."""
     for p in range(s.sums[0, r, LENGTH]):
@@ -384,19 +404,19 @@ def first_in_need(d: Data, s: State, r: int) -> int:
 @compiled
 def seat_breaks(d: Data, s: State, r: int) -> bool:
     """Moves each break of way r in turn to where the day becomes cheapest."""
-    sound = True
+    sound, length = True, s.sums[0, r, LENGTH]
     for k in range(d.ways[r, PAUSES]):
         bit = 1 << k
-        length = s.sums[0, r, LENGTH]
         for g in range(length + 3):
-            s.gap[0, r, g] &= ~bit
-        relabel(d, s, r)
+            if s.gap[0, r, g] & bit:
+                s.gap[0, r, g] ^= bit
+                relabel_gap(d, s, r, g)
         best, best_gap = BIG, -1
         before, behind = int(s.gap[0, r, 0]), int(s.gap[0, r, length + 2])
         for g in range(length + 3):
             q = min(max(g - 1, 0), length)
             mask = int(s.gap[0, r, q + 1]) | (bit if 1 <= g <= length + 1 else 0)
-            here = join(ahead(s, r, q), link(d, r, site(d, s, r, q - 1), site(d, s, r, q), mask))
+            here = along(d, r, ahead(s, r, q), site(d, s, r, q - 1), site(d, s, r, q), mask)
             whole = join(here, onward(s, r, q))
             front, after = before | (bit if g == 0 else 0), behind | (bit if g == length + 2 else 0)
             whole = bounded(d, r, whole, front, after)
@@ -406,4 +426,13 @@ def seat_breaks(d: Data, s: State, r: int) -> bool:
         if best_gap < 0:
             best_gap, sound = 1, False
         s.gap[0, r, best_gap] |= bit
-    return relabel(d, s, r) and sound
+        sound = relabel_gap(d, s, r, best_gap) and sound
+    return sound
+
+
+@compiled
+def relabel_gap(d: Data, s: State, r: int, g: int) -> bool:
+    """Recomputes the times of way r after the breaks in gap g have changed; False when it keeps none."""
+    if 1 <= g <= s.sums[0, r, LENGTH] + 1:
+        return relabel_between(d, s, r, g - 1, g - 1)
+    return finish(d, s, r)

@@ -9,6 +9,7 @@ import numpy as np
 
 from dispatch.compile import FAR_S, Compiled
 from dispatch.kernel import search
+from dispatch.kernel.recreate import RECALLED
 from dispatch.kernel.shape import (
     ABSENT,
     BEST_LENGTH,
@@ -243,10 +244,10 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         kept=ints(2, ways, cap),
         label=ints(2, ways, cap + 1, 6),
         sums=ints(2, ways, USED + parts),
-        job=ints(7, jobs + search.RECALLED),
-        mark=ints(8, ways),
+        job=ints(7, jobs + RECALLED),
+        mark=ints(9, ways),
         memo=ints(jobs, min(ways, REMEMBERED), 2),
-        cell=ints(OFFER + 10),
+        cell=ints(OFFER + 9),
         cost=np.array([0.0, 0.0, *astuple(tuning), 1.0]),
         random=np.array([mixed], dtype=np.uint64),
     )

@@ -17,7 +17,6 @@ from dispatch.kernel.shape import (
     BIG,
     BUSY,
     CALL,
-    CALL_AT,
     CHOICE,
     COST,
     DEPOT,
@@ -135,6 +134,23 @@ def link(d: Data, r: int, a: int, b: int, mask: int) -> Stretch:
 
 
 @inlined
+def along(d: Data, r: int, here: Stretch, a: int, b: int, mask: int) -> Stretch:
+    """A stretch, then the drive from a to b with the breaks of mask on the way."""
+    if mask == 0:
+        return (here[0] + drive(d, a, b), here[1], here[2])
+    return join(here, link(d, r, a, b, mask))
+
+
+@inlined
+def towards(d: Data, r: int, a: int, b: int, mask: int, rest: Stretch) -> Stretch:
+    """The drive from a to b with the breaks of mask on the way, then a stretch."""
+    if mask == 0:
+        left = drive(d, a, b)
+        return (left + rest[0], rest[1] - left, rest[2] - left)
+    return join(link(d, r, a, b, mask), rest)
+
+
+@inlined
 def node(d: Data, s: State, r: int, item: int) -> Stretch:
     """An item on site: a job within the option chosen for it, or a depot at any time."""
     if item >= d.jobs.shape[0]:
@@ -205,66 +221,88 @@ def relabel(d: Data, s: State, r: int) -> bool:
     """Recomputes everything about way r from its items, options and gaps; False when it keeps no times."""
     length = s.sums[0, r, LENGTH]
     n = d.jobs.shape[0]
-    for k in range(d.need.shape[1]):
-        s.sums[0, r, USED + k] = 0
     s.sums[0, r, DEPOT] = -1
     jobs, arcs, extra, busy = 0, 0, 0, 0
-    here = (0, d.ways[r, EARLIEST], d.ways[r, LATEST_START])
-    set_ahead(s, r, 0, here)
     a = d.ways[r, FROM_PLACE]
     for p in range(length):
         item = s.seq[0, r, p]
         b = d.place[item]
         arcs += arc(d, r, a, b)
         busy += drive(d, a, b) + d.work[d.ways[r, PACE], item]
-        here = join(join(here, link(d, r, a, b, s.gap[0, r, p + 1])), node(d, s, r, item))
-        set_ahead(s, r, p + 1, here)
         a = b
         if item >= n:
             s.sums[0, r, DEPOT] = p
             continue
         jobs += 1
-        s.job[POS, item] = p
         extra += own_price(d, r, item, s.job[CHOICE, item])
-        if s.sums[0, r, DEPOT] < 0:
-            for k in range(d.need.shape[1]):
-                s.sums[0, r, USED + k] += d.need[item, k]
     if length > 0 or d.ways[r, BEGUN]:
         arcs += arc(d, r, a, d.ways[r, TO_PLACE])
         busy += drive(d, a, d.ways[r, TO_PLACE])
-    s.sums[0, r, BUSY] = busy
-    here = (0, -BIG, d.ways[r, LATEST_END])
-    set_onward(s, r, length, here)
-    for p in range(length - 1, -1, -1):
-        here = join(link(d, r, site(d, s, r, p), site(d, s, r, p + 1), s.gap[0, r, p + 2]), here)
-        here = join(node(d, s, r, s.seq[0, r, p]), here)
-        set_onward(s, r, p, here)
-    return finish(d, s, r, jobs, arcs, extra)
+    s.sums[0, r, JOBS], s.sums[0, r, ARC], s.sums[0, r, EXTRA], s.sums[0, r, BUSY] = jobs, arcs, extra, busy
+    set_ahead(s, r, 0, (0, d.ways[r, EARLIEST], d.ways[r, LATEST_START]))
+    set_onward(s, r, length, (0, -BIG, d.ways[r, LATEST_END]))
+    return relabel_between(d, s, r, 0, length)
 
 
 @compiled
-def finish(d: Data, s: State, r: int, jobs: int, arcs: int, extra: int) -> bool:
-    """The sums of way r, its labels being true."""
-    s.sums[0, r, JOBS], s.sums[0, r, ARC], s.sums[0, r, EXTRA] = jobs, arcs, extra
+def relabel_between(d: Data, s: State, r: int, low: int, high: int) -> bool:
+    """Recomputes the times of way r, whose sums of jobs and driving are true, as are the stretches ahead of items up to `low` and
+    onward from item `high`; False when it keeps no times."""
+    length, n = s.sums[0, r, LENGTH], d.jobs.shape[0]
+    if d.need.shape[1] > 0:
+        count_parts(d, s, r)
+    here, a = ahead(s, r, low), site(d, s, r, low - 1)
+    for p in range(low, length):
+        item = s.seq[0, r, p]
+        b = d.place[item]
+        here = join(along(d, r, here, a, b, s.gap[0, r, p + 1]), node(d, s, r, item))
+        set_ahead(s, r, p + 1, here)
+        a = b
+        if item < n:
+            s.job[POS, item] = p
+    here, b = onward(s, r, high), site(d, s, r, high)
+    for p in range(high - 1, -1, -1):
+        item = s.seq[0, r, p]
+        a = d.place[item]
+        here = join(node(d, s, r, item), towards(d, r, a, b, s.gap[0, r, p + 2], here))
+        set_onward(s, r, p, here)
+        b = a
+    return finish(d, s, r)
+
+
+@inlined
+def count_parts(d: Data, s: State, r: int) -> None:
+    """Parts that way r takes from its own stock, until it calls at a depot."""
+    for k in range(d.need.shape[1]):
+        s.sums[0, r, USED + k] = 0
+    for p in range(s.sums[0, r, LENGTH]):
+        item = s.seq[0, r, p]
+        if item >= d.jobs.shape[0]:
+            break
+        for k in range(d.need.shape[1]):
+            s.sums[0, r, USED + k] += d.need[item, k]
+
+
+@inlined
+def finish(d: Data, s: State, r: int) -> bool:
+    """The span and the cost of way r, its labels being true."""
     length = s.sums[0, r, LENGTH]
-    if jobs == 0 and not d.ways[r, BEGUN]:
+    if s.sums[0, r, JOBS] == 0 and not d.ways[r, BEGUN]:
         s.sums[0, r, SPAN] = s.sums[0, r, COST] = s.sums[0, r, INSIDE] = 0
         return True
     before, behind = s.gap[0, r, 0], s.gap[0, r, length + 2]
     start = ahead(s, r, 0)
     rest = onward(s, r, 0)
-    whole = join(join(start, link(d, r, site(d, s, r, -1), site(d, s, r, 0), s.gap[0, r, 1])), rest)
+    whole = join(along(d, r, start, site(d, s, r, -1), site(d, s, r, 0), s.gap[0, r, 1]), rest)
     whole = bounded(d, r, whole, before, behind)
     inside = paused(d, r, before | behind)
     s.sums[0, r, SPAN], s.sums[0, r, INSIDE] = whole[0], inside
-    s.sums[0, r, COST] = priced(d, r, arcs, whole, inside) + extra
+    s.sums[0, r, COST] = priced(d, r, s.sums[0, r, ARC], whole, inside) + s.sums[0, r, EXTRA]
     return bool(whole[2] != -BIG)
 
 
 @inlined
-def keep(
-    s: State, price: int, r: int, p: int, o: int, first: int, second: int, before: int, behind: int, call: int, at: int
-) -> None:
+def keep(s: State, price: int, r: int, p: int, o: int, first: int, second: int, before: int, behind: int, call: int) -> None:
     """Remembers an insertion as the best so far."""
     s.cell[OFFER + PRICE], s.cell[OFFER + WAY], s.cell[OFFER + GAP], s.cell[OFFER + OPTION] = price, r, p, o
     (
@@ -273,8 +311,7 @@ def keep(
         s.cell[OFFER + BEFORE],
         s.cell[OFFER + BEHIND],
         s.cell[OFFER + CALL],
-        s.cell[OFFER + CALL_AT],
-    ) = first, second, before, behind, call, at
+    ) = first, second, before, behind, call
 
 
 @inlined
@@ -286,11 +323,11 @@ def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, be
     if added >= s.cell[OFFER + PRICE]:
         return
     a, b, c = site(d, s, r, p - 1), d.place[j], site(d, s, r, p)
-    till = join(ahead(s, r, p), link(d, r, a, b, first))
+    till = along(d, r, ahead(s, r, p), a, b, first)
     soonest = till[0] + till[1]
     if till[2] == -BIG or soonest > d.option[d.jobs[j, OPTIONS_END] - 1, 1]:
         return
-    rest = join(link(d, r, b, c, second), onward(s, r, p))
+    rest = towards(d, r, b, c, second, onward(s, r, p))
     stay = d.work[d.ways[r, PACE], j]
     if rest[2] < soonest + stay:
         return
@@ -306,4 +343,4 @@ def judge(d: Data, s: State, r: int, p: int, j: int, first: int, second: int, be
         price = priced(d, r, s.sums[0, r, ARC] + added, whole, inside)
         price += own_price(d, r, j, o) - s.sums[0, r, COST] + s.sums[0, r, EXTRA]
         if price < s.cell[OFFER + PRICE]:
-            keep(s, price, r, p, o, first, second, before, behind, -1, 0)
+            keep(s, price, r, p, o, first, second, before, behind, -1)

@@ -36,7 +36,7 @@ PACE, ROW, MOST, BEGUN, PAUSES, FROM_PLACE, TO_PLACE, EARLIEST, LATEST_START, LA
     9,
     10,
 )
-TRAVEL, DUTY, METRE, OVERTIME, PER_ROUTE, BALANCE, HOURS, SPENT, PAUSE = 11, 12, 13, 14, 15, 16, 17, 18, 19
+TRAVEL, DUTY, METRE, OVERTIME, PER_ROUTE, BALANCE, HOURS, SPENT, KIND, PAUSE = 11, 12, 13, 14, 15, 16, 17, 18, 19, 20
 
 # Columns of Data.jobs; sort keys from KEYS on: work, distance from home, window width, first start, last start.
 OPTIONS, OPTIONS_END, ABSENCE, DISLIKE, MOVE, RANK, KEYS = 0, 1, 2, 3, 4, 5, 6
@@ -49,8 +49,8 @@ WAY_OF, POS, CHOICE, ABSENT_AT, ABSENTEE, TASK, TASK_KEY = 0, 1, 2, 3, 4, 5, 6
 
 # Rows of State.mark: lists of ways (touched in this iteration, unlike the best plan), by way its place in them, best plan's
 # lengths; by way the last search for a place that looked at it, and a number that changes whenever an iteration's change stays;
-# by kind where an empty way was last.
-TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SEEN, VERSION, EMPTY_AT = 0, 1, 2, 3, 4, 5, 6, 7
+# by kind where an empty way was last; list of ways to look at.
+TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SEEN, VERSION, EMPTY_AT, LISTED = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 # Columns of State.memo: the version of the way times GAPS, plus the best gap + 1 (0: nothing is cheaper than the price); the price.
 MEMO_KEY, MEMO_PRICE, GAPS = 0, 1, 1 << 16
@@ -59,10 +59,11 @@ MEMO_KEY, MEMO_PRICE, GAPS = 0, 1, 1 << 16
 # engine.Tuning), and how many times the price of its absence a job may cost in this iteration.
 PRESENT, BEST, REMOVED, LONGEST, BLINKS, EAGER = 0, 1, 2, 3, 4, 5
 
-# Cells of State.cell; from OFFER on the best insertion found for a job.
+# Cells of State.cell: HEIR is a way without jobs that is offered first what another had; from OFFER on the best insertion found
+# for a job.
 ABSENT, TOKEN, BLINK, TOUCHED, WORK, FULL, ITERATIONS, DIRTY, JOB_COUNT = 0, 1, 2, 3, 4, 5, 6, 7, 8
-VERSIONS, ROUTES, SEED, OFFER = 9, 10, 11, 12
-PRICE, WAY, GAP, OPTION, FIRST, SECOND, BEFORE, BEHIND, CALL, CALL_AT = 0, 1, 2, 3, 4, 5, 6, 7, 8, 9
+VERSIONS, ROUTES, SEED, HEIR, OFFER = 9, 10, 11, 12, 13
+PRICE, WAY, GAP, OPTION, FIRST, SECOND, BEFORE, BEHIND, CALL = 0, 1, 2, 3, 4, 5, 6, 7, 8
 
 
 class Data(NamedTuple):
@@ -93,7 +94,7 @@ class State(NamedTuple):
     label: Ints  # (2, m, cap + 1, 6): stretch from the start through the items before; stretch from this item to the end
     sums: Ints  # (2, m, columns)
     job: Ints  # (7, n + some)
-    mark: Ints  # (8, m)
+    mark: Ints  # (9, m)
     memo: Ints  # (n, some ways, 2) what a job's insertion into a way cost when last looked at
     cell: Ints
     cost: npt.NDArray[np.float64]

@@ -13,7 +13,7 @@ from dispatch.kernel.shape import AFTER_DEPOT, ALLOWED, KEYS, MOVED, PAUSE, UNLI
 from dispatch.score import classes
 from dispatch.weights import late_price, move_price, search_prices
 
-NEIGHBOURS = 100
+NEIGHBOURS = 50
 KINDS_NEAR = 24
 ROW_BLOCK = 512  # rows of the distance table held at once while neighbours are picked
 FAR = 1 << 30  # a time beyond any
@@ -51,7 +51,9 @@ def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
     ok, inverse = np.unique(bits, axis=0, return_inverse=True)
     row = inverse.reshape(-1).astype(np.int64)
     kind_at, kind_ways = _kinds(compiled, row, stock)
-    rank = {kind: k for k, kind in enumerate(classes(problem))}
+    kind = np.zeros(len(ways), dtype=np.int64)
+    kind[kind_ways] = np.repeat(np.arange(len(kind_at) - 1), np.diff(kind_at))
+    rank = {name: k for k, name in enumerate(classes(problem))}
     prices = search_prices(compiled)
     moved = _moved_prices(compiled)
     ranks = [0 if job.pinned else 1 + (len(rank) if job.priority is None else rank[job.priority]) for job in jobs]
@@ -59,7 +61,18 @@ def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
         (option_at[k], option_at[k + 1], prices[k], job.not_preferred_price, moved[k], ranks[k]) for k, job in enumerate(jobs)
     ]
     way_rows = [
-        (pace[r], row[r], _most(compiled, w), len(w.facts) > 0, len(w.breaks), w.start_place, w.end_place, *hours[r], *rate[r])
+        (
+            pace[r],
+            row[r],
+            _most(compiled, w),
+            len(w.facts) > 0,
+            len(w.breaks),
+            w.start_place,
+            w.end_place,
+            *hours[r],
+            *rate[r],
+            kind[r],
+        )
         for r, w in enumerate(ways)
     ]
     return Data(
