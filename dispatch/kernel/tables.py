@@ -13,7 +13,7 @@ from dispatch.kernel.shape import AFTER_DEPOT, ALLOWED, KEYS, MOVED, PAUSE, UNLI
 from dispatch.score import classes
 from dispatch.weights import late_price, move_price, search_prices
 
-NEIGHBOURS = 50
+NEIGHBOURS = 50  # with optional visits twice as many: half of them may be absent
 KINDS_NEAR = 24
 ROW_BLOCK = 512  # rows of the distance table held at once while neighbours are picked
 FAR = 1 << 30  # a time beyond any
@@ -21,10 +21,11 @@ FAR = 1 << 30  # a time beyond any
 Floats: TypeAlias = npt.NDArray[np.float32]
 
 
-def tables(compiled: Compiled, neighbours: int = NEIGHBOURS) -> Data:
+def tables(compiled: Compiled) -> Data:
     """The arrays of a problem; memory grows with jobs × neighbours beyond the travel matrix."""
     problem, ways = compiled.problem, compiled.ways
     jobs = [problem.jobs[i] for i in compiled.open_jobs]
+    neighbours = NEIGHBOURS * (2 if any(job.priority is None for job in jobs) else 1)
     origin_s = origin(compiled)
     places = np.array([job.place for job in jobs] + list(problem.depots), dtype=np.int64)
     paces = sorted({problem.workers[way.worker].pace_pct for way in ways})
