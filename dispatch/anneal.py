@@ -36,7 +36,7 @@ UNHURRIED_S = 4.0  # a shorter run is not recombined
 TRIAL_S = 0.1  # to measure the speed
 
 PART_JOBS, PART_ROUTES = 150, 15  # a part has so many jobs, or so many routes if those are more jobs
-ROUNDS, HOTTEST = 20, 1.0  # how many rounds, and where they begin
+ROUNDS, HOTTEST, COOLEST = 20, 1.0, 0.05  # how many rounds, and from where to where they cool
 VALUED, VALUED_UNTIL = 2.0, 0.6  # at first optional visits are worth so many times as much, until this share of the rounds
 SETTLED = 0.7  # share of the rounds after which each goes on from the best plan
 
@@ -132,9 +132,9 @@ class _Spending:
         """One anneal in rounds, each in parts of the plan cut anew."""
         chance = np.random.default_rng(self.run.seed)
         present: Trips = self.best
-        hot = (WARM if has_start else HOTTEST) * self.scale
+        hottest, coolest = (WARM, COLD) if has_start else (HOTTEST, COOLEST)
+        drop = (coolest / hottest) ** (1.0 / ROUNDS)
         optional = np.array([self.run.compiled.problem.jobs[i].priority is None for i in self.run.compiled.open_jobs])
-        drop = (COLD * self.scale / hot) ** (1.0 / ROUNDS)
         total = len(self.run.data.jobs)
         for n in range(ROUNDS):
             parts: list[Part] = []
@@ -146,8 +146,9 @@ class _Spending:
                 parts.append(Part(self.run.data, ways, jobs, prices))
                 engines.append(Engine(parts[k].data, (self.run.seed * 1009 + n) * 10007 + k, parts[k].inward(present)))
             whole = self._budget_of_round(n, engines[0])
+            hot = hottest * drop**n * self.scale
             walks = [
-                Walk(engine, hot * drop**n, hot * drop ** (n + 1), int(whole * len(part.jobs) / total))
+                Walk(engine, hot, hot * drop, int(whole * len(part.jobs) / total))
                 for part, engine in zip(parts, engines, strict=True)
             ]
             for _ in self.lanes.run(walks, self._over):
@@ -155,6 +156,8 @@ class _Spending:
             self._count(walks)
             bests = {r: trip for part, walk in zip(parts, walks, strict=True) for r, trip in part.outward(walk.best).items()}
             self.engine.load(bests)
+            if optional.any():  # the first plan has too few visits to tell what one costs
+                self.scale = max(self.scale, _scale(self.run.data, self.engine))
             if self._better():
                 yield News(self.best, self.best_cost, self.done)
             if self._over():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from dispatch.compile import FAR_S, Compiled
 from dispatch.kernel import search
-from dispatch.kernel.recreate import RECALLED
+from dispatch.kernel.recreate import BLINKS, RECALLED
 from dispatch.kernel.shape import (
     ABSENT,
     BEST_LENGTH,
@@ -56,25 +56,15 @@ class Trip:
 Trips = Mapping[int, Trip]
 
 
-@dataclass(frozen=True, slots=True)
-class Tuning:
-    """How much a ruin removes on average, its longest string, and the share of gaps not looked at."""
-
-    removed: float = 10.0
-    longest: float = 10.0
-    blinks: float = 0.01
-
-
 class Engine:
     """A search under way. Deterministic for the data, the seed and the calls made."""
 
-    def __init__(self, data: Data, seed: int, trips: Trips | None = None, tuning: Tuning | None = None) -> None:
+    def __init__(self, data: Data, seed: int, trips: Trips | None = None) -> None:
         self.data = data
-        self.tuning = tuning or Tuning()
         jobs, ways = len(data.jobs), len(data.ways)
         longest = max((len(trip.items) for trip in (trips or {}).values()), default=0)
         self.cap = min(jobs + 3, max(16 + 2 * jobs // max(ways, 1), longest + 4))
-        self.state = _blank(data, self.cap, seed, self.tuning)
+        self.state = _blank(data, self.cap, seed)
         self.load(trips or {})
 
     @property
@@ -98,7 +88,7 @@ class Engine:
         if longest + 4 > self.cap:
             random, done = self.state.random, self.iterations
             self.cap = min(len(self.data.jobs) + 3, longest + 4)
-            self.state = _blank(self.data, self.cap, 0, self.tuning)
+            self.state = _blank(self.data, self.cap, 0)
             self.state.random[:], self.state.cell[ITERATIONS] = random, done
         s, jobs = self.state, len(self.data.jobs)
         s.job[WAY_OF] = -1
@@ -121,7 +111,9 @@ class Engine:
     def fill(self) -> None:
         """Places all absent jobs greedily."""
         search.anneal(self.data, self.state, 1, 0.0, 1.0, 1)
-        self._grow()
+        while self.state.cell[FULL]:
+            self._grow()
+            search.anneal(self.data, self.state, 1, 0.0, 1.0, 1)
 
     def anneal(self, iterations: int, temperature: float, cooling: float) -> float:
         """Runs a slice of annealing; the temperature it reached."""
@@ -176,7 +168,7 @@ class Engine:
         present, best, cost, random = self.present(), self.best(), self.best_cost, self.state.random.copy()
         done = self.iterations
         self.cap = min(len(self.data.jobs) + 3, self.cap * 2)
-        self.state = _blank(self.data, self.cap, 0, self.tuning)
+        self.state = _blank(self.data, self.cap, 0)
         self.load(best)
         if cost < BIG:
             s = self.state
@@ -227,7 +219,7 @@ def trips_of_visits(
     return trips
 
 
-def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
+def _blank(data: Data, cap: int, seed: int) -> State:
     """An empty state with room for `cap` items a way."""
     jobs, ways, parts = len(data.jobs), len(data.ways), data.need.shape[1]
 
@@ -248,9 +240,9 @@ def _blank(data: Data, cap: int, seed: int, tuning: Tuning) -> State:
         mark=ints(9, ways),
         memo=ints(jobs, min(ways, REMEMBERED), 2),
         cell=ints(OFFER + 9),
-        cost=np.array([0.0, 0.0, *astuple(tuning), 1.0]),
+        cost=np.array([0.0, 0.0, 1.0]),
         random=np.array([mixed], dtype=np.uint64),
     )
     state.cell[JOB_COUNT] = jobs
-    state.cell[BLINK] = round(1.0 / tuning.blinks)  # the first look, at the most urgent job's only way perhaps, is none to blink at
+    state.cell[BLINK] = round(1.0 / BLINKS)  # the first look, at the most urgent job's only way perhaps, is none to blink at
     return state

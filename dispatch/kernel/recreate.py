@@ -16,7 +16,6 @@ from dispatch.kernel.shape import (
     BEGUN,
     BIG,
     BLINK,
-    BLINKS,
     EAGER,
     EMPTY_AT,
     GAP,
@@ -49,6 +48,7 @@ from dispatch.kernel.shape import (
 )
 from dispatch.kernel.undo import touch
 
+BLINKS = 0.01  # share of ways not looked at
 RECALLED = 24  # absent jobs tried again in an iteration,
 ANYWHERE = 3  # so many of them wherever they are
 EAGERNESS = 0.5  # share of iterations that place jobs beyond the price of their absence,
@@ -193,7 +193,7 @@ def find_place(d: Data, s: State, j: int, limit: int) -> None:
             low, high = 0, s.sums[0, r, LENGTH]
             s.cell[BLINK] -= 1
             if s.cell[BLINK] <= 0:
-                s.cell[BLINK] = 1 + int(np.log(1.0 - draw(s)) / np.log(1.0 - s.cost[BLINKS]))
+                s.cell[BLINK] = 1 + int(np.log(1.0 - draw(s)) / np.log(1.0 - BLINKS))
                 continue
         at = r % s.memo.shape[1]
         fixed = not last and s.mark[TOUCHED_AT, r] < 0

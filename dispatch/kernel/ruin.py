@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatch.kernel.chance import draw
 from dispatch.kernel.change import take_out
-from dispatch.kernel.jit import compiled
+from dispatch.kernel.jit import compiled, inlined
 from dispatch.kernel.shape import (
     ABSENT,
     ABSENTEE,
@@ -14,10 +14,8 @@ from dispatch.kernel.shape import (
     JOBS,
     KIND,
     LENGTH,
-    LONGEST,
     POS,
     RANK,
-    REMOVED,
     ROUTES,
     ROW,
     SEED,
@@ -32,6 +30,9 @@ from dispatch.kernel.shape import (
 )
 from dispatch.kernel.undo import touch
 
+REMOVED, REMOVED_LONG = 10.0, 7.0  # jobs that strings take out on average; from long routes
+LONGEST = 10.0  # the most of one string
+LONG = 20  # routes are long that have more jobs on average
 SPLIT = 0.5  # share of strings that leave a few jobs inside standing
 CLEARED = 0.02  # with jobs absent, share of iterations that clear a way for one of them
 HANDED = 0.05  # share of iterations that hand a day over to someone who has none, where there is one
@@ -59,6 +60,13 @@ def take_string(s: State, r: int, j: int, size: int) -> None:
             s.cell[WORK] += 1
 
 
+@inlined
+def has_long_routes(d: Data, s: State) -> bool:
+    """Whether routes have many jobs on average: each insertion costs more there, and swaps of ends bring more. Not with jobs
+    absent, when most insertions are tries of those."""
+    return bool(s.cell[ABSENT] == 0 and d.jobs.shape[0] > LONG * s.cell[ROUTES])
+
+
 @compiled
 def take_strings(d: Data, s: State, seed: int) -> None:
     """Takes strings off ways near job `seed`."""
@@ -66,8 +74,8 @@ def take_strings(d: Data, s: State, seed: int) -> None:
     s.cell[SEED] = seed
     if served == 0:
         return
-    longest = min(s.cost[LONGEST], served / routes)
-    most = 4.0 * s.cost[REMOVED] / (1.0 + longest) - 1.0
+    longest = min(LONGEST, served / routes)
+    most = 4.0 * (REMOVED_LONG if has_long_routes(d, s) else REMOVED) / (1.0 + longest) - 1.0
     strings = int(draw(s) * most + 1.0)
     for k in range(-1, d.near.shape[1]):
         if s.cell[TOUCHED] >= strings:
@@ -81,6 +89,13 @@ def take_strings(d: Data, s: State, seed: int) -> None:
         touch(s, r)
         size = int(draw(s) * min(float(s.sums[0, r, JOBS]), longest) + 1.0)
         take_string(s, r, j, size)
+
+
+@inlined
+def any_of_kind(d: Data, s: State, kind: int) -> int:
+    """A way of this kind, at random."""
+    first, last = d.kind_at[kind], d.kind_at[kind + 1]
+    return int(d.kind_ways[first + int(draw(s) * (last - first))])
 
 
 @compiled
@@ -102,8 +117,7 @@ def way_for(d: Data, s: State, j: int) -> int:
             kind = d.kinds_near[j, k]
             if kind < 0:
                 break
-            first, last = d.kind_at[kind], d.kind_at[kind + 1]
-            r = d.kind_ways[first + int(draw(s) * (last - first))]
+            r = any_of_kind(d, s, kind)
             if d.ok[d.ways[r, ROW], j] & ALLOWED:
                 met += 1
                 if draw(s) * met < 1.0:
@@ -152,8 +166,7 @@ def hand_over(d: Data, s: State) -> bool:
         kind = d.kinds_near[j, k]
         if kind < 0:
             break
-        first, last = d.kind_at[kind], d.kind_at[kind + 1]
-        other = d.kind_ways[first + int(draw(s) * (last - first))]
+        other = any_of_kind(d, s, kind)
         if kind != d.ways[r, KIND] and s.sums[0, other, JOBS] == 0 and d.ok[d.ways[other, ROW], j] & ALLOWED:
             met += 1
             if draw(s) * met < 1.0:

@@ -1,5 +1,5 @@
-"""Slack induction by string removals (Christiaens and Vanden Berghe, 2020) with absences, annealed over a set number of
-iterations."""
+"""Slack induction by string removals (Christiaens and Vanden Berghe, 2020) with absences, and swaps of routes' ends, annealed
+over a set number of iterations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dispatch.kernel.chance import draw
 from dispatch.kernel.jit import compiled, entry, merged
 from dispatch.kernel.recreate import recall, recreate
 from dispatch.kernel.route import relabel
-from dispatch.kernel.ruin import ruin
+from dispatch.kernel.ruin import has_long_routes, ruin
 from dispatch.kernel.shape import (
     ABSENCE,
     ABSENT,
@@ -39,7 +39,10 @@ from dispatch.kernel.shape import (
     Data,
     State,
 )
+from dispatch.kernel.tails import swap_tails
 from dispatch.kernel.undo import forget, same, take_back
+
+SWAPS, SWAPS_LONG = 0.3, 0.6  # share of iterations that swap the ends of two ways; of long ones
 
 
 @compiled
@@ -122,15 +125,19 @@ def anneal(d: Data, s: State, iterations: int, temperature: float, cooling: floa
                 s.job[TASK, k] = s.job[ABSENTEE, k]
             s.cell[WORK] = s.cell[ABSENT]
             s.cost[EAGER] = 1.0
-            sound = True
+            sound, limit = True, np.inf
         else:
             s.cell[ITERATIONS] += 1
-            sound = ruin(d, s)
-            recall(d, s)
+            limit = -temperature * np.log(1.0 - draw(s))
+            if draw(s) < (SWAPS_LONG if has_long_routes(d, s) else SWAPS):
+                sound = swap_tails(d, s, limit)
+            else:
+                sound = ruin(d, s)
+                recall(d, s)
         if sound:
             recreate(d, s)
             change = change_of_cost(d, s)
-        if sound and (filling or change < -temperature * np.log(1.0 - draw(s))):
+        if sound and change < limit:
             s.cost[0] += change
             settle_absences(s)
             mark_changed(s)

@@ -55,9 +55,9 @@ TOUCHED_WAY, TOUCHED_AT, DIRTY_WAY, DIRTY_AT, BEST_LENGTH, SEEN, VERSION, EMPTY_
 # Columns of State.memo: the version of the way times GAPS, plus the best gap + 1 (0: nothing is cheaper than the price); the price.
 MEMO_KEY, MEMO_PRICE, GAPS = 0, 1, 1 << 16
 
-# Cells of State.cost: cost of the present and of the best plan; then how the search is tuned (see
-# engine.Tuning), and how many times the price of its absence a job may cost in this iteration.
-PRESENT, BEST, REMOVED, LONGEST, BLINKS, EAGER = 0, 1, 2, 3, 4, 5
+# Cells of State.cost: cost of the present and of the best plan; how many times the price of its absence a job may cost in this
+# iteration.
+PRESENT, BEST, EAGER = 0, 1, 2
 
 # Cells of State.cell: HEIR is a way without jobs that is offered first what another had; from OFFER on the best insertion found
 # for a job.

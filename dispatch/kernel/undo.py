@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dispatch.kernel.jit import compiled, merged
+from dispatch.kernel.jit import compiled, inlined, merged
 from dispatch.kernel.shape import (
     CHOICE,
     JOB_COUNT,
@@ -17,6 +17,21 @@ from dispatch.kernel.shape import (
 )
 
 
+@inlined
+def copy_way(s: State, layer: int, r: int, source: int, k: int) -> None:
+    """Makes way r of a layer what way k of another layer is, but for the options chosen."""
+    length = s.sums[source, k, LENGTH]
+    for c in range(s.sums.shape[2]):
+        s.sums[layer, r, c] = s.sums[source, k, c]
+    for p in range(length + 1):
+        for c in range(6):
+            s.label[layer, r, p, c] = s.label[source, k, p, c]
+    for g in range(length + 3):
+        s.gap[layer, r, g] = s.gap[source, k, g]
+    for p in range(length):
+        s.seq[layer, r, p] = s.seq[source, k, p]
+
+
 @compiled
 def touch(s: State, r: int) -> None:
     """Saves way r before its first change in this iteration."""
@@ -25,19 +40,10 @@ def touch(s: State, r: int) -> None:
     k = s.cell[TOUCHED]
     s.cell[TOUCHED] = k + 1
     s.mark[TOUCHED_WAY, k], s.mark[TOUCHED_AT, r] = r, k
-    length = s.sums[0, r, LENGTH]
-    for c in range(s.sums.shape[2]):
-        s.sums[1, k, c] = s.sums[0, r, c]
-    for p in range(length + 1):
-        for c in range(6):
-            s.label[1, k, p, c] = s.label[0, r, p, c]
-    for g in range(length + 3):
-        s.gap[1, k, g] = s.gap[0, r, g]
-    for p in range(length):
-        item = s.seq[0, r, p]
-        s.seq[1, k, p] = item
-        if item < s.cell[JOB_COUNT]:
-            s.kept[0, k, p] = s.job[CHOICE, item]
+    copy_way(s, 1, k, 0, r)
+    for p in range(s.sums[0, r, LENGTH]):
+        if s.seq[0, r, p] < s.cell[JOB_COUNT]:
+            s.kept[0, k, p] = s.job[CHOICE, s.seq[0, r, p]]
 
 
 @compiled
@@ -51,17 +57,9 @@ def take_back(s: State) -> None:
                 s.job[WAY_OF, s.seq[0, r, p]] = -1
     for k in range(s.cell[TOUCHED]):
         r = s.mark[TOUCHED_WAY, k]
-        for c in range(s.sums.shape[2]):
-            s.sums[0, r, c] = s.sums[1, k, c]
-        length = s.sums[0, r, LENGTH]
-        for p in range(length + 1):
-            for c in range(6):
-                s.label[0, r, p, c] = s.label[1, k, p, c]
-        for g in range(length + 3):
-            s.gap[0, r, g] = s.gap[1, k, g]
-        for p in range(length):
-            item = s.seq[1, k, p]
-            s.seq[0, r, p] = item
+        copy_way(s, 0, r, 1, k)
+        for p in range(s.sums[0, r, LENGTH]):
+            item = s.seq[0, r, p]
             if item < n:
                 s.job[WAY_OF, item], s.job[POS, item], s.job[CHOICE, item] = r, p, s.kept[0, k, p]
 

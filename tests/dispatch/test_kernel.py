@@ -5,10 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch import Break, Fact, Rates, solve
+from dispatch.assemble import assemble
 from dispatch.compile import compile_problem
 from dispatch.kernel.engine import Engine
 from dispatch.kernel.shape import LENGTH
 from dispatch.kernel.tables import tables
+from dispatch.schedule import windows_in_order
 
 
 @st.composite
@@ -65,3 +67,16 @@ def test_a_day_is_handed_over_whole(tiny):
     start = solve(tiny.problem([ann], jobs), iterations=100, seed=1)
     plan = solve(tiny.problem([ann, bob], jobs), iterations=2000, seed=1, start=start)
     assert [route.worker for route in plan.routes if route.jobs] == ["bob"]
+
+
+def test_two_days_swap_their_afternoons(tiny):
+    """Ann's afternoon lies where Bob's morning does, and the other way round; with no time to change over but at noon, more visits
+    than any string has would have to move at once."""
+    at = [60 + 10 * n for n in range(14)] + [250 + 10 * n for n in range(14)]
+    jobs = [tiny.job(f"{place} {minute}", place, 10, (minute, minute)) for place in (10, 50) for minute in at]
+    problem = tiny.problem([tiny.worker("ann", tiny.shift(home=30)), tiny.worker("bob", tiny.shift(home=30))], jobs)
+    compiled = compile_problem(problem)
+    crossed = {0: [*range(14), *range(42, 56)], 1: [*range(28, 42), *range(14, 28)]}
+    start = assemble(compiled, {r: (windows_in_order(compiled, compiled.ways[r], order), None) for r, order in crossed.items()})
+    plan = solve(problem, iterations=2000, seed=1, start=start)
+    assert [{stop.place for stop in route.stops} for route in plan.routes] == [{10}, {50}]
