@@ -25,75 +25,65 @@ def tables(compiled: Compiled) -> Data:
     """The arrays of a problem; memory grows with jobs × neighbours beyond the travel matrix."""
     problem, ways = compiled.problem, compiled.ways
     jobs = [problem.jobs[i] for i in compiled.open_jobs]
-    neighbours = NEIGHBOURS * (2 if any(job.priority is None for job in jobs) else 1)
-    origin_s = origin(compiled)
     places = np.array([job.place for job in jobs] + list(problem.depots), dtype=np.int64)
-    paces = sorted({problem.workers[way.worker].pace_pct for way in ways})
-    by_pace = {problem.workers[way.worker].pace_pct: problem.workers[way.worker] for way in ways}
-    work = [[work_s(job, by_pace[pace]) for job in jobs] + [problem.depot_s] * len(problem.depots) for pace in paces]
-    pace = [paces.index(problem.workers[way.worker].pace_pct) for way in ways]
-    option_at, option = _options(compiled, origin_s)
+    paces = {problem.workers[way.worker].pace_pct: problem.workers[way.worker] for way in ways}
+    work = [[work_s(job, paces[pct]) for job in jobs] + [problem.depot_s] * len(problem.depots) for pct in sorted(paces)]
+    option_at, option = _options(compiled, origin(compiled))
     need, stock = _parts(compiled)
-    hours = [
-        (
-            w.earliest_s - origin_s,
-            min(w.latest_start_s, w.end_s) - origin_s,
-            w.end_s - origin_s,
-            shift_of(problem, w).end_s - origin_s,
-        )
-        for w in ways
-    ]
-    rates = [problem.workers[w.worker].rates for w in ways]
-    rate = [
-        (x.travel_per_s, x.duty_per_s, x.distance_per_m, x.overtime_per_s, x.per_route, x.balance_per_s, *_spent(compiled, w))
-        for x, w in zip(rates, ways, strict=True)
-    ]
     bits = _bits(compiled, need, stock)
     ok, inverse = np.unique(bits, axis=0, return_inverse=True)
     row = inverse.reshape(-1).astype(np.int64)
     kind_at, kind_ways = _kinds(compiled, row, stock)
-    kind = np.zeros(len(ways), dtype=np.int64)
-    kind[kind_ways] = np.repeat(np.arange(len(kind_at) - 1), np.diff(kind_at))
-    rank = {name: k for k, name in enumerate(classes(problem))}
-    prices = search_prices(compiled)
-    moved = _moved_prices(compiled)
-    ranks = [0 if job.pinned else 1 + (len(rank) if job.priority is None else rank[job.priority]) for job in jobs]
-    job_rows = [
-        (option_at[k], option_at[k + 1], prices[k], job.not_preferred_price, moved[k], ranks[k]) for k, job in enumerate(jobs)
-    ]
-    way_rows = [
-        (
-            pace[r],
-            row[r],
-            _most(compiled, w),
-            len(w.facts) > 0,
-            len(w.breaks),
-            w.start_place,
-            w.end_place,
-            *hours[r],
-            *rate[r],
-            kind[r],
-        )
-        for r, w in enumerate(ways)
-    ]
+    neighbours = NEIGHBOURS * (2 if any(job.priority is None for job in jobs) else 1)
+    metred = any(problem.workers[way.worker].rates.distance_per_m for way in ways)
     return Data(
         travel=np.ascontiguousarray(problem.travel.seconds),
-        metres=np.ascontiguousarray(problem.travel.metres)
-        if any(x.distance_per_m for x in rates)
-        else np.zeros((1, 1), dtype=np.int32),
+        metres=np.ascontiguousarray(problem.travel.metres) if metred else np.zeros((1, 1), dtype=np.int32),
         place=places,
         work=_table(work, len(places)),
         ok=np.ascontiguousarray(ok),
         option=option,
         need=need,
         stock=stock,
-        ways=np.ascontiguousarray(np.hstack([_table(way_rows, PAUSE), _breaks(compiled, origin_s)])),
-        jobs=np.ascontiguousarray(np.hstack([_table(job_rows, KEYS), _keys(compiled, places, option_at, option)])),
+        ways=np.ascontiguousarray(np.hstack([_ways(compiled, row, kind_at, kind_ways), _breaks(compiled, origin(compiled))])),
+        jobs=np.ascontiguousarray(np.hstack([_jobs(compiled, option_at), _keys(compiled, places, option_at, option)])),
         near=_near(compiled, places, bits, option_at, option, neighbours),
         kind_at=kind_at,
         kind_ways=kind_ways,
         kinds_near=_kinds_near(compiled, places, bits, kind_at, kind_ways),
     )
+
+
+def _jobs(compiled: Compiled, option_at: Ints) -> Ints:
+    """The columns of jobs up to KEYS."""
+    problem = compiled.problem
+    rank = {name: k for k, name in enumerate(classes(problem))}
+    prices, moved = search_prices(compiled), _moved_prices(compiled)
+    rows = []
+    for k, i in enumerate(compiled.open_jobs):
+        job = problem.jobs[i]
+        first = 0 if job.pinned else 1 + (len(rank) if job.priority is None else rank[job.priority])
+        rows.append((option_at[k], option_at[k + 1], prices[k], job.not_preferred_price, moved[k], first))
+    return _table(rows, KEYS)
+
+
+def _ways(compiled: Compiled, row: Ints, kind_at: Ints, kind_ways: Ints) -> Ints:
+    """The columns of ways up to PAUSE."""
+    problem, ways, origin_s = compiled.problem, compiled.ways, origin(compiled)
+    paces = sorted({problem.workers[way.worker].pace_pct for way in ways})
+    kind = np.zeros(len(ways), dtype=np.int64)
+    kind[kind_ways] = np.repeat(np.arange(len(kind_at) - 1), np.diff(kind_at))
+    rows = []
+    for r, way in enumerate(ways):
+        worker = problem.workers[way.worker]
+        rates = worker.rates
+        who = (paces.index(worker.pace_pct), row[r], _most(compiled, way), len(way.facts) > 0, len(way.breaks))
+        where = (way.start_place, way.end_place)
+        begin = (way.earliest_s - origin_s, min(way.latest_start_s, way.end_s) - origin_s)
+        end = (way.end_s - origin_s, shift_of(problem, way).end_s - origin_s)
+        rate = (rates.travel_per_s, rates.duty_per_s, rates.distance_per_m, rates.overtime_per_s, rates.per_route)
+        rows.append((*who, *where, *begin, *end, *rate, rates.balance_per_s, *_spent(compiled, way), kind[r]))
+    return _table(rows, PAUSE)
 
 
 def origin(compiled: Compiled) -> int:
