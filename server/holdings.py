@@ -28,7 +28,7 @@ class Holdings:
 
     async def of(self, tenant_id: int, incarnation: str, user_id: str, linked: int) -> frozenset[str] | None:
         """The scopes of a user by the links as of `linked`; None if these have changed since."""
-        known = self._held.get((tenant_id, incarnation, user_id), _NONE)
+        known = self._remembered(tenant_id, incarnation, user_id)
         if known[0] < linked:
             known = await self._looks.ask(tenant_id, user_id) or _NONE
             self._keep(tenant_id, incarnation, user_id, known)
@@ -38,12 +38,19 @@ class Holdings:
         self, connection: Connection, tenant_id: int, incarnation: str, user_ids: Iterable[str], linked: int
     ) -> Mapping[str, frozenset[str]]:
         """The scopes of users by the links as of `linked` or later, looked up on a connection at hand."""
-        held = {user_id: self._held.get((tenant_id, incarnation, user_id), _NONE) for user_id in user_ids}
+        held = {user_id: self._remembered(tenant_id, incarnation, user_id) for user_id in user_ids}
         if unknown := [user_id for user_id, known in held.items() if known[0] < linked]:
             for user_id, known in (await scopes_of(connection, tenant_id, unknown)).items():
                 held[user_id] = known
                 self._keep(tenant_id, incarnation, user_id, known)
         return {user_id: scopes for user_id, (_, scopes) in held.items()}
+
+    def _remembered(self, tenant_id: int, incarnation: str, user_id: str) -> Held:
+        """What is known of a user, who is from now on the last to be forgotten."""
+        key = (tenant_id, incarnation, user_id)
+        if key in self._held:
+            self._held.move_to_end(key)
+        return self._held.get(key, _NONE)
 
     def _keep(self, tenant_id: int, incarnation: str, user_id: str, held: Held) -> None:
         self._held[tenant_id, incarnation, user_id] = held
