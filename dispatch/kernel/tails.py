@@ -11,6 +11,7 @@ from dispatch.kernel.shape import (
     ALLOWED,
     BEGUN,
     BIG,
+    DEPOT,
     DUTY,
     FULL,
     JOB_COUNT,
@@ -62,10 +63,7 @@ def spliced(d: Data, s: State, r: int, p: int, other: int, q: int) -> int:
 def may_follow(d: Data, s: State, r: int, p: int, other: int, q: int) -> bool:
     """Whether way r may have its items before p and another way's from q on, by who may do what, how many, and parts; where it has
     no room for them, it is to be given some."""
-    n, count = s.cell[JOB_COUNT], p
-    if p + s.sums[0, other, LENGTH] - q + 2 >= s.seq.shape[2]:
-        s.cell[FULL] = 1
-        return False
+    n, count = s.cell[JOB_COUNT], p - int(0 <= s.sums[0, r, DEPOT] < p)
     for k in range(q, s.sums[0, other, LENGTH]):
         item = s.seq[0, other, k]
         if item < n:
@@ -73,6 +71,9 @@ def may_follow(d: Data, s: State, r: int, p: int, other: int, q: int) -> bool:
             if not d.ok[d.ways[r, ROW], item] & ALLOWED:
                 return False
     if count > d.ways[r, MOST]:
+        return False
+    if count + 2 > s.seq.shape[2]:
+        s.cell[FULL] = 1
         return False
     for k in range(d.need.shape[1] if d.place.shape[0] == n else 0):  # with a depot about, seating its call will tell
         total = 0

@@ -80,3 +80,13 @@ def test_two_days_swap_their_afternoons(tiny):
     start = assemble(compiled, {r: (windows_in_order(compiled, compiled.ways[r], order), None) for r, order in crossed.items()})
     plan = solve(problem, iterations=2000, seed=1, start=start)
     assert [{stop.place for stop in route.stops} for route in plan.routes] == [{10}, {50}]
+
+
+def test_ways_that_can_hold_every_job_are_never_too_short(tiny):
+    """Two days with a call at a depot each may swap ends for ever without asking for more room than all jobs take."""
+    jobs = [tiny.job(f"j{n}", 5 * n, 10, tools=frozenset({"drill"})) for n in range(5)]
+    engine = Engine(tables(compile_problem(tiny.problem([tiny.worker("ann"), tiny.worker("bob")], jobs, depots=(20,)))), 1)
+    engine.fill()
+    roomy = engine.state
+    engine.anneal(500, 5000.0, 1.0)
+    assert engine.state is roomy
