@@ -353,9 +353,15 @@ def take_out(d: Data, s: State, r: int) -> bool:
     s.sums[0, r, LENGTH], s.sums[0, r, DEPOT] = kept, -1
     if kept == 0 and not d.ways[r, BEGUN]:
         s.sums[0, r, ARC] = s.sums[0, r, BUSY] = 0
-    sound = relabel_between(d, s, r, low if low >= 0 else kept, high)
-    if kept == 0 and not d.ways[r, BEGUN]:
-        return sound
+    relabel_between(d, s, r, low if low >= 0 else kept, high)
+    return seat(d, s, r)
+
+
+@inlined
+def seat(d: Data, s: State, r: int) -> bool:
+    """Seats the depot call, which way r has lost, and its breaks anew, unless it has become empty. False when nothing fits."""
+    if s.sums[0, r, LENGTH] == 0 and not d.ways[r, BEGUN]:
+        return True
     sound = seat_call(d, s, r)
     return seat_breaks(d, s, r) if d.ways[r, PAUSES] > 0 else sound
 

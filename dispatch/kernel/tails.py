@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dispatch.kernel.chance import draw
-from dispatch.kernel.change import seat_breaks, seat_call
+from dispatch.kernel.change import seat
 from dispatch.kernel.jit import compiled, inlined
-from dispatch.kernel.route import ahead, arc, drive, join, onward, relabel, site
+from dispatch.kernel.route import ahead, along, arc, drive, join, onward, relabel, site
 from dispatch.kernel.ruin import any_of_kind
 from dispatch.kernel.shape import (
     ALLOWED,
@@ -19,7 +19,6 @@ from dispatch.kernel.shape import (
     LATEST_END,
     LENGTH,
     MOST,
-    PAUSES,
     PER_ROUTE,
     POS,
     ROW,
@@ -51,8 +50,7 @@ def spliced(d: Data, s: State, r: int, p: int, other: int, q: int) -> int:
         b, tail = int(d.ways[r, TO_PLACE]), (0, -BIG, int(d.ways[r, LATEST_END]))
     else:
         return int(-d.ways[r, DUTY] * s.sums[0, r, SPAN] - d.ways[r, PER_ROUTE])
-    left, head = drive(d, a, b), ahead(s, r, p)
-    whole = join((head[0] + left, head[1], head[2]), tail)
+    whole = join(along(d, r, ahead(s, r, p), a, b, 0), tail)
     if whole[2] == -BIG:
         return BIG
     opened = 0 if s.sums[0, r, JOBS] > 0 or d.ways[r, BEGUN] else d.ways[r, PER_ROUTE]
@@ -113,11 +111,8 @@ def splice(d: Data, s: State, r: int, p: int, other: int, q: int) -> bool:
             s.gap[0, r, length + 1] = 0
     s.gap[0, r, length + 2] = s.gap[1, head, was + 2]
     s.sums[0, r, LENGTH] = length
-    sound = relabel(d, s, r)
-    if length == 0 and not d.ways[r, BEGUN]:
-        return sound
-    sound = seat_call(d, s, r)
-    return seat_breaks(d, s, r) if d.ways[r, PAUSES] > 0 else sound
+    relabel(d, s, r)
+    return seat(d, s, r)
 
 
 @inlined
